@@ -1,0 +1,79 @@
+"""Every bound in the program: value, unit, reason and source. A number that limits anything lives here.
+
+Sources: "WeChat" is the official page of the API named; "contract" is payd's published HTTP contract.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# -- money, in fen ------------------------------------------------------------------------------------------------
+TOTAL_FEN_MIN: Final = 1  # WeChat prepay, amount.total >= 1
+TOTAL_FEN_MAX: Final = 100_000_000  # contract: one million yuan; above any WeChat single-payment limit
+
+# -- field lengths, in UTF-8 bytes (WeChat's messages count bytes even where its pages say characters) ------------
+DESCRIPTION_BYTES_MAX: Final = 127  # WeChat prepay
+ATTACH_BYTES_MAX: Final = 128  # WeChat prepay
+GOODS_TAG_BYTES_MAX: Final = 32  # WeChat prepay
+OPENID_BYTES_MAX: Final = 128  # WeChat prepay, payer.openid
+DETAIL_BYTES_MAX: Final = 6144  # WeChat prepay, detail, compact JSON
+REASON_BYTES_MAX: Final = 80  # WeChat refund
+NOTIFY_URL_BYTES_MAX: Final = 255  # WeChat prepay
+METADATA_MEMBERS_MAX: Final = 20  # contract
+METADATA_KEY_CHARS_MAX: Final = 40  # as Stripe's metadata keys
+METADATA_VALUE_CHARS_MAX: Final = 500  # as Stripe's metadata values
+
+# -- order life, in seconds ---------------------------------------------------------------------------------------
+EXPIRE_SECONDS_MIN: Final = 60  # WeChat raises anything earlier to one minute
+EXPIRE_SECONDS_MAX: Final = 604_800  # WeChat closes unpaid orders after seven days
+EXPIRE_SECONDS_DEFAULT: Final = 7_200  # a code_url and a prepay_id live two hours
+PREPAY_LIFETIME_SECONDS: Final = 7_200  # WeChat: prepay_id and code_url
+H5_LIFETIME_SECONDS: Final = 300  # WeChat: h5_url
+LATE_WATCH_SECONDS: Final = 86_400  # how long a closed order is still asked about
+QUERY_FRESH_SECONDS: Final = 3  # contract 1.2: WeChat is asked again only after this
+
+# -- refunds ------------------------------------------------------------------------------------------------------
+REFUNDS_PER_ORDER_MAX: Final = 50  # WeChat refund rules
+REFUND_SPACING_SECONDS: Final = 60  # WeChat refund rules: at least one minute apart
+REFUND_WINDOW_SECONDS: Final = 365 * 86_400  # WeChat refund rules, from success_time
+
+# -- HTTP, inbound ------------------------------------------------------------------------------------------------
+BODY_BYTES_MAX: Final = 262_144  # contract: 256 KiB
+JSON_DEPTH_MAX: Final = 16  # deeper than any body payd knows
+HEADER_BYTES_MAX: Final = 16_384  # Tornado's default is 64 KiB
+HEADER_TIMEOUT_SECONDS: Final = 20  # Tornado's default is an hour: open to slow clients
+BODY_TIMEOUT_SECONDS: Final = 20  # Tornado's default is none
+IDLE_CONNECTION_SECONDS: Final = 75
+NOTIFY_DEADLINE_SECONDS: Final = 3.8  # contract: answered within 4 s; WeChat waits 5 s
+DRAIN_SECONDS: Final = 15  # below systemd's 90 s stop timeout
+PAGE_LIMIT_DEFAULT: Final = 20  # contract
+PAGE_LIMIT_MAX: Final = 100  # contract
+IDEMPOTENCY_KEY_CHARS_MAX: Final = 255  # contract
+IDEMPOTENCY_LEASE_SECONDS: Final = 20  # contract: a dead owner's claim is taken over within 25 s
+REQUESTS_PER_SECOND_PER_KEY: Final = 500  # contract 1.8
+FAILED_AUTH_PER_MINUTE_PER_ADDRESS: Final = 300  # contract 1.8
+
+# -- callbacks ----------------------------------------------------------------------------------------------------
+CALLBACK_WINDOW_SECONDS: Final = 300  # WeChat: five minutes, both sides
+CERT_REFRESH_SPACING_SECONDS: Final = 30  # contract 1.9: anybody can invent a serial
+CERT_REFRESH_BUDGET_SECONDS: Final = 2.0  # contract 1.9: the share of a callback's time
+REJECTED_CALLBACKS_STORED_PER_SECOND: Final = 50  # a flood of forgeries must not fill the disk
+
+# -- HTTP, outbound -----------------------------------------------------------------------------------------------
+WECHAT_ANSWER_BYTES_MAX: Final = 4_194_304  # JSON answers are a few KiB; certificates the largest
+WECHAT_CONNECT_TIMEOUT_MS: Final = 2_000
+WECHAT_CONNECTIONS_MAX: Final = 100
+WEBHOOK_TIMEOUT_SECONDS: Final = 15  # contract 1.10
+WEBHOOK_ANSWER_BYTES_MAX: Final = 65_536
+WEBHOOK_CONCURRENCY_MAX: Final = 16
+
+# -- storage ------------------------------------------------------------------------------------------------------
+WRITE_QUEUE_MAX: Final = 4_096  # ChangeSets waiting for the writer; beyond it 503
+WRITE_BATCH_MAX: Final = 256  # ChangeSets in one fsync
+COMMIT_ATTEMPTS_MAX: Final = 3  # decide again after StaleVersion, at most
+JOURNAL_DETAIL_BYTES_MAX: Final = 8_192
+
+# -- workers ------------------------------------------------------------------------------------------------------
+RECONCILE_CONCURRENCY: Final = 8
+HOUSEKEEPING_INTERVAL_SECONDS: Final = 15
+NOTIFICATION_ROWS_KEPT_DAYS: Final = 90
