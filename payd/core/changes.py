@@ -1,0 +1,207 @@
+"""One decision about one order: collects what is to be written and chains the journal.
+
+A `Draft` lives inside one `decide_*` call and leaves it as a frozen `Decision`. Every journal line raises the order's
+version, so two decisions made from the same snapshot can never both land.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from payd.models.changes import ABSENT, ChangeSet, OrderSnapshot, Put
+from payd.models.discrepancy import Discrepancy, DiscrepancyKind, DiscrepancyStatus
+from payd.models.evidence import Source
+from payd.models.journal import JournalLine, line_hash
+from payd.models.ledger import LedgerEntry
+from payd.models.order import Order, Payment
+from payd.models.refund import Refund
+from payd.models.webhook import Announcement, WebhookEvent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Word:
+    """Who says it, and under which request ids. ``at`` is payd's clock at the decision."""
+
+    source: Source
+    at: datetime
+    request_id: str | None = None
+    wechat_request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What one decision came to.
+
+    ``result`` is a word for metrics and the inspector: ``applied``, ``repeat``, ``contradiction``,
+    ``amount_mismatch``, ``merchant_mismatch``, ``order_unknown``, ``waiting``. ``change`` None: nothing to write.
+    ``moves`` lists (subject, new state) for the transition counter. ``snapshot`` is how things are after the change.
+    """
+
+    result: str
+    change: ChangeSet | None
+    snapshot: OrderSnapshot
+    announcements: tuple[Announcement, ...] = ()
+    moves: tuple[tuple[str, str], ...] = ()
+
+
+class Draft:
+    """The pending writes of one decision. ``order``, ``payment`` and ``refunds`` show the state after them."""
+
+    def __init__(self, snapshot: OrderSnapshot, word: Word, *, fresh: bool = False) -> None:
+        self._before = snapshot
+        self._fresh = fresh
+        self._word = word
+        self.order = snapshot.order
+        self.payment = snapshot.payment
+        self.refunds: dict[str, Refund] = {refund.out_refund_no: refund for refund in snapshot.refunds}
+        self._journal: list[JournalLine] = []
+        self._ledger: list[LedgerEntry] = []
+        self._discrepancies: list[Discrepancy] = []
+        self._announcements: list[Announcement] = []
+        self._moves: list[tuple[str, str]] = []
+
+    def set_order(self, **changes: Any) -> None:
+        """Change members of the order."""
+        self.order = replace(self.order, **changes)
+
+    def set_payment(self, **changes: Any) -> None:
+        """Change members of the payment."""
+        self.payment = replace(self.payment, **changes)
+
+    def set_refund(self, out_refund_no: str, **changes: Any) -> None:
+        """Change members of one refund."""
+        self.refunds[out_refund_no] = replace(self.refunds[out_refund_no], **changes)
+
+    def add_refund(self, refund: Refund) -> None:
+        """Begin a refund."""
+        self.refunds[refund.out_refund_no] = refund
+
+    def line(
+        self, subject: str, subject_id: str, from_state: str | None, to_state: str | None, detail: Mapping[str, Any]
+    ) -> None:
+        """Write one journal line, chained to the order's newest."""
+        word, order = self._word, self.order
+        members: dict[str, Any] = {
+            "out_trade_no": order.out_trade_no,
+            "position": order.journal_length + 1,
+            "subject": subject,
+            "subject_id": subject_id,
+            "from_state": from_state,
+            "to_state": to_state,
+            "source": word.source,
+            "at": word.at,
+            "request_id": word.request_id,
+            "wechat_request_id": word.wechat_request_id,
+            "detail": detail,
+            "previous_hash": order.journal_head,
+        }
+        written = JournalLine(**members, hash=line_hash(**members))
+        self._journal.append(written)
+        if to_state is not None:
+            self._moves.append((subject, to_state))
+        self.set_order(journal_head=written.hash, journal_length=written.position)
+
+    def post(self, entries: tuple[LedgerEntry, ...]) -> None:
+        """Book one posting."""
+        self._ledger.extend(entries)
+
+    def open_discrepancy(
+        self, kind: DiscrepancyKind, detail: Mapping[str, Any], *, out_refund_no: str | None = None
+    ) -> None:
+        """Say that WeChat and the books contradict each other about this order."""
+        transaction_id = detail.get("transaction_id") or self.order.transaction_id
+        self._discrepancies.append(
+            new_discrepancy(
+                kind,
+                out_trade_no=self.order.out_trade_no,
+                out_refund_no=out_refund_no,
+                transaction_id=transaction_id,
+                detail=detail,
+                now=self._word.at,
+            )
+        )
+
+    def announce(self, event: WebhookEvent, out_refund_no: str | None = None) -> None:
+        """Tell the merchant, in the same commit."""
+        self._announcements.append(
+            Announcement(
+                event=event, out_trade_no=self.order.out_trade_no, out_refund_no=out_refund_no, at=self._word.at
+            )
+        )
+
+    def finish(self, result: str) -> Decision:
+        """Freeze. Records that did not change are not written."""
+        puts = [
+            *self._put(self._before.order, self.order),
+            *self._put(self._before.payment, self.payment),
+            *(put for no in self.refunds for put in self._put(self._before.refund(no), self.refunds[no])),
+        ]
+        records = {id(put.record): put.record for put in puts}
+        after = OrderSnapshot(
+            order=next((r for r in records.values() if isinstance(r, Order)), self.order),
+            payment=next((r for r in records.values() if isinstance(r, Payment)), self.payment),
+            refunds=self._after_refunds(puts),
+        )
+        change = ChangeSet(
+            puts=tuple(puts),
+            journal=tuple(self._journal),
+            ledger=tuple(self._ledger),
+            open_discrepancies=tuple(self._discrepancies),
+        )
+        return Decision(
+            result=result,
+            change=change if puts or self._discrepancies else None,
+            snapshot=after,
+            announcements=tuple(self._announcements),
+            moves=tuple(self._moves),
+        )
+
+    def _put(self, before: Any, after: Any) -> list[Put]:
+        fresh = before is None or self._fresh
+        if not fresh and after is before:
+            return []
+        replaces = ABSENT if fresh else before.version
+        return [Put(replace(after, version=replaces + 1, updated_at=self._word.at), replaces)]
+
+    def _after_refunds(self, puts: list[Put]) -> tuple[Refund, ...]:
+        written = {put.record.out_refund_no: put.record for put in puts if isinstance(put.record, Refund)}
+        return tuple(written.get(no, refund) for no, refund in self.refunds.items())
+
+
+def unchanged(snapshot: OrderSnapshot, result: str) -> Decision:
+    """Decide that there is nothing to write."""
+    return Decision(result=result, change=None, snapshot=snapshot)
+
+
+def new_discrepancy(
+    kind: DiscrepancyKind,
+    *,
+    out_trade_no: str | None,
+    out_refund_no: str | None,
+    transaction_id: str | None,
+    detail: Mapping[str, Any],
+    now: datetime,
+) -> Discrepancy:
+    """Make a discrepancy whose id follows from what contradicts what: seen twice, by any door, it is one record."""
+    told = {name: value for name, value in detail.items() if name != "source"}
+    what = orjson.dumps(
+        [kind.value, out_trade_no, out_refund_no, transaction_id, told], option=orjson.OPT_SORT_KEYS, default=str
+    )
+    return Discrepancy(
+        id="D" + hashlib.sha256(what).hexdigest()[:20],
+        version=1,
+        kind=kind,
+        status=DiscrepancyStatus.OPEN,
+        out_trade_no=out_trade_no,
+        out_refund_no=out_refund_no,
+        transaction_id=transaction_id,
+        detail=detail,
+        opened_at=now,
+        updated_at=now,
+    )
