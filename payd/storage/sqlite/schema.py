@@ -1,0 +1,96 @@
+"""The schema's history, and what the database remembers about itself.
+
+Migrations run under the writer's lock, all in one transaction, after a copy of the file was made. A database that was
+written by a newer payd is refused.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from sqlite_utils import Database, Migrations
+
+from payd.errors import Complaint, ConfigError
+from payd.models.journal import stamp
+from payd.ports import Clock
+from payd.storage.sqlite.backup import copy_database
+from payd.storage.sqlite.connection import driver
+
+MODE_KEY: Final = "mode"
+
+migrations = Migrations("payd")
+
+
+@migrations(name="0001_books")
+def _books(db: Database) -> None:
+    _run_script(db, "0001_books.sql")
+
+
+#: Every migration this payd knows, in order.
+KNOWN: Final = ("0001_books",)
+
+
+def prepare(connection: driver.Connection, path: Path, *, mode: str, clock: Clock) -> None:
+    """Bring the schema up to date and the mode to paper. The caller holds the WriterLock.
+
+    Raises ConfigError: the file is no database, was written by a newer payd, or belongs to the other mode.
+    """
+    applied = applied_migrations(connection, path)
+    if applied and applied != KNOWN:
+        copy_database(path, _copy_path(path, applied[-1], clock))
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if applied != KNOWN:
+            migrations.apply(_tools(connection))
+        _remember_mode(connection, path, mode=mode, clock=clock)
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def applied_migrations(connection: driver.Connection, path: Path) -> tuple[str, ...]:
+    """List what was applied. Raises ConfigError when it is not a beginning of KNOWN."""
+    try:
+        applied = tuple(step.name for step in migrations.applied(_tools(connection)))
+    except driver.DatabaseError as exc:
+        raise ConfigError([Complaint("storage.path", f"{path} is not a payd database: {exc}")]) from exc
+    if applied != KNOWN[: len(applied)]:
+        unknown = ", ".join(name for name in applied if name not in KNOWN) or ", ".join(applied)
+        raise ConfigError([Complaint("storage.path", f"{path} was written by a newer payd (it has {unknown})")])
+    return applied
+
+
+def stored_mode(connection: driver.Connection) -> str | None:
+    """Tell the mode the database was made for."""
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (MODE_KEY,)).fetchone()
+    return None if row is None else str(row[0])
+
+
+def _remember_mode(connection: driver.Connection, path: Path, *, mode: str, clock: Clock) -> None:
+    stored = stored_mode(connection)
+    if stored is None:
+        now = stamp(clock.now())
+        connection.execute("INSERT INTO meta VALUES (?, ?, ?, ?)", (MODE_KEY, mode, now, now))
+    elif stored != mode:
+        issue = f"{path} holds {stored} money and payd runs in mode {mode}: name another file, or set mode to {stored}"
+        raise ConfigError([Complaint("storage.path", issue)])
+
+
+def _copy_path(path: Path, newest: str, clock: Clock) -> Path:
+    return path.with_name(f"{path.name}.after-{newest}-{clock.now():%Y%m%dT%H%M%SZ}")
+
+
+def _tools(connection: driver.Connection) -> Database:
+    return Database(connection, execute_plugins=False)
+
+
+def _run_script(db: Database, name: str) -> None:
+    """Run a file of statements one by one: ``executescript`` would commit the open transaction first."""
+    statement = ""
+    for line in (Path(__file__).parent / name).read_text("utf-8").splitlines(keepends=True):
+        statement += line
+        if driver.complete_statement(statement):
+            db.execute(statement)
+            statement = ""
