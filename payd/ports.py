@@ -5,7 +5,7 @@ Adapters live in rank 3 and are built only by ``daemon.py`` and ``cli.py``. All 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -174,8 +174,12 @@ class Storage(Protocol):
         """List the out_refund_nos whose ``next_check_at`` has come, oldest due first."""
         ...
 
-    async def due_deliveries(self, now: datetime, *, limit: int) -> Sequence[Delivery]:
-        """List pending deliveries that may go out now, oldest due first.
+    async def due_deliveries(
+        self, now: datetime, *, limit: int, skip_urls: Collection[str] = ()
+    ) -> Sequence[Delivery]:
+        """List pending deliveries that may go out now, oldest due first; none for the endpoints in ``skip_urls``.
+
+        Without them the backlog of one slow endpoint would fill every list and hide what is due for the others.
 
         Of the pending deliveries with one ``url`` and ``object_key`` only the oldest is ever listed: what is told about
         one object arrives in order.

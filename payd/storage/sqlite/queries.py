@@ -170,7 +170,8 @@ DUE_REFUNDS: Final = (
 )
 #: Due, and nothing older about the same object is still on its way to the same endpoint.
 _UNBLOCKED: Final = (
-    "FROM deliveries AS d WHERE d.status = 'pending' AND d.next_at <= ? AND NOT EXISTS "
+    "FROM deliveries AS d WHERE d.status = 'pending' AND d.next_at <= ? "
+    "AND d.url NOT IN (SELECT value FROM json_each(?)) AND NOT EXISTS "
     "(SELECT 1 FROM deliveries AS o WHERE o.status = 'pending' AND o.url = d.url AND o.object_key = d.object_key "
     "AND o.sequence < d.sequence)"
 )

@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
+
+import orjson
 
 from payd.errors import StorageUnavailable
 from payd.models.bill import BillKind, BillRun
@@ -193,9 +195,12 @@ class SqliteReads:
     async def _column(self, query: Query) -> list[str]:
         return await self._read(lambda c: [row[0] for row in c.execute(query.sql, query.values).fetchall()])
 
-    async def due_deliveries(self, now: datetime, *, limit: int) -> Sequence[Delivery]:
+    async def due_deliveries(
+        self, now: datetime, *, limit: int, skip_urls: Collection[str] = ()
+    ) -> Sequence[Delivery]:
         """List what may go out now: of each object and endpoint the oldest pending delivery only."""
-        return await self._list(DELIVERIES, Query(queries.DUE_DELIVERIES, (microseconds(now), limit)))
+        skipped = orjson.dumps(list(skip_urls)).decode()
+        return await self._list(DELIVERIES, Query(queries.DUE_DELIVERIES, (microseconds(now), skipped, limit)))
 
     async def due_bill_runs(self, now: datetime) -> Sequence[BillRun]:
         """List the bill runs that are due."""
