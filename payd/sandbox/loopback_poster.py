@@ -1,0 +1,103 @@
+"""The only way out of the simulator: POSTs to loopback addresses, and to nothing else.
+
+The guard stands twice: a URL must name a loopback host, and at connect time every address the name resolves
+to must be loopback. So a simulated payment can never reach a real merchant's callback.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import time
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from tornado.httpclient import HTTPClientError, HTTPRequest
+from tornado.netutil import DefaultLoopResolver, Resolver
+from tornado.simple_httpclient import HTTPTimeoutError, SimpleAsyncHTTPClient
+
+TIMEOUT_SECONDS = 5.0  # section 8.4, network included
+_MOST_CONNECTIONS = 256
+_KEPT_BODY_BYTES = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What the receiver said: ``status`` None when it said nothing, then ``error`` says why."""
+
+    status: int | None
+    body: str
+    error: str | None
+    duration_ms: float
+
+
+def is_loopback_host(host: str | None) -> bool:
+    """True for localhost and for literal addresses of 127.0.0.0/8 and ::1."""
+    if not host:
+        return False
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def is_loopback_url(url: str) -> bool:
+    """True when a POST to ``url`` stays on this machine."""
+    try:
+        return is_loopback_host(urlsplit(url).hostname)
+    except ValueError:
+        return False
+
+
+class _LoopbackResolver(Resolver):
+    """Resolves as usual and drops every address that is not loopback."""
+
+    def initialize(self) -> None:
+        self._resolver = DefaultLoopResolver()
+
+    async def resolve(
+        self, host: str, port: int, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[tuple[int, Any]]:
+        """Loopback addresses of ``host``. Raises OSError when there is none."""
+        found = await self._resolver.resolve(host, port, family)
+        kept = [(kind, address) for kind, address in found if is_loopback_host(str(address[0]))]
+        if not kept:
+            raise OSError(f"{host} is not a loopback address")
+        return kept
+
+
+class LoopbackPoster:
+    """Sends callbacks. Make it on the loop that will use it; close it there."""
+
+    def __init__(self) -> None:
+        self._client = SimpleAsyncHTTPClient(
+            force_instance=True, max_clients=_MOST_CONNECTIONS, resolver=_LoopbackResolver()
+        )
+
+    async def post(self, url: str, headers: dict[str, str], body: bytes) -> Heard:
+        """POST once, without redirects, within five seconds. Never raises for what the receiver does."""
+        request = HTTPRequest(
+            url, method="POST", headers=headers, body=body, follow_redirects=False,
+            connect_timeout=TIMEOUT_SECONDS, request_timeout=TIMEOUT_SECONDS, decompress_response=False,
+        )
+        started = time.perf_counter()
+        status: int | None = None
+        text, error = "", None
+        try:
+            response = await self._client.fetch(request, raise_error=False)
+        except HTTPTimeoutError:
+            error = "no answer within 5 s"
+        except (OSError, HTTPClientError, ValueError, asyncio.IncompleteReadError) as exc:
+            error = f"{type(exc).__name__}: {exc}"
+        else:
+            status = response.code
+            text = response.body[:_KEPT_BODY_BYTES].decode("utf-8", "replace")
+            if response.code == 599:
+                status, error = None, str(response.error)
+        return Heard(status, text, error, round((time.perf_counter() - started) * 1000, 1))
+
+    def close(self) -> None:
+        """Release the client."""
+        self._client.close()
