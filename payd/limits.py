@@ -22,6 +22,16 @@ NOTIFY_URL_BYTES_MAX: Final = 255  # WeChat prepay
 METADATA_MEMBERS_MAX: Final = 20  # contract
 METADATA_KEY_CHARS_MAX: Final = 40  # as Stripe's metadata keys
 METADATA_VALUE_CHARS_MAX: Final = 500  # as Stripe's metadata values
+LOOKUP_BYTES_MAX: Final = 128  # a number that is only looked up; twice the longest there is
+WECHAT_ID_BYTES_MAX: Final = 32  # WeChat prepay: article, shop, device and invoice numbers
+GOODS_NAME_BYTES_MAX: Final = 256  # WeChat prepay and refund, goods_name; also the shop's name
+GOODS_MAX: Final = 115  # articles of a refund: an order's detail of 6144 bytes holds no more
+STORE_ADDRESS_BYTES_MAX: Final = 512  # WeChat prepay, store_info.address
+CLIENT_IP_BYTES_MAX: Final = 45  # WeChat prepay, payer_client_ip
+H5_APP_NAME_BYTES_MAX: Final = 64  # WeChat H5 prepay
+H5_APP_BYTES_MAX: Final = 128  # WeChat H5 prepay: app_url, bundle_id, package_name
+INTEGER_MAX: Final = 9_223_372_036_854_775_807  # WeChat and SQLite: signed, 64 bits
+NOTE_CHARS_MAX: Final = 500  # a person's note on a discrepancy
 
 # -- order life, in seconds ---------------------------------------------------------------------------------------
 EXPIRE_SECONDS_MIN: Final = 60  # WeChat raises anything earlier to one minute
@@ -52,6 +62,7 @@ IDEMPOTENCY_KEY_CHARS_MAX: Final = 255  # contract
 IDEMPOTENCY_LEASE_SECONDS: Final = 20  # contract: a dead owner's claim is taken over within 25 s
 REQUESTS_PER_SECOND_PER_KEY: Final = 500  # contract 1.8
 FAILED_AUTH_PER_MINUTE_PER_ADDRESS: Final = 300  # contract 1.8
+FAILED_AUTH_ADDRESSES_MAX: Final = 4_096  # addresses remembered at once; the oldest is forgotten
 
 # -- callbacks ----------------------------------------------------------------------------------------------------
 CALLBACK_WINDOW_SECONDS: Final = 300  # WeChat: five minutes, both sides
@@ -90,3 +101,14 @@ JOURNAL_DETAIL_BYTES_MAX: Final = 8_192
 RECONCILE_CONCURRENCY: Final = 8
 HOUSEKEEPING_INTERVAL_SECONDS: Final = 15
 NOTIFICATION_ROWS_KEPT_DAYS: Final = 90
+
+# -- bills --------------------------------------------------------------------------------------------------------
+BILL_LINE_BYTES_MAX: Final = 65_536  # a trade row is about 400 bytes; attach and description are the longest members
+BILL_ROWS_IN_MEMORY: Final = 60_000  # rows compared at once; a longer bill is read in that many shares (about 25 MB)
+BILL_ROWS_AT_ONCE: Final = 100  # rows between two turns of the loop: about 5 ms
+BILL_COMMIT_ROWS: Final = 400  # fee postings or discrepancies in one commit
+BILL_CATCH_UP_DAYS: Final = 30  # days fetched after a standstill
+BILL_DAYS_AT_WECHAT: Final = 90  # WeChat: bill_date within three months
+BILL_CREATING_SECONDS: Final = 1_800  # WeChat: after STATEMENT_CREATING ask again in half an hour
+BILL_DAMAGED_ATTEMPTS_MAX: Final = 6  # downloads of one bill that came out damaged, before a person must look
+BILL_MIDNIGHT_SECONDS: Final = 300  # a refund made that close to midnight may be accepted on the next day
