@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from payd.errors import Complaint, ConfigError
 from payd.ports import Clock
-from payd.storage.sqlite.connection import open_reader, refusals
+from payd.storage.memory import MemoryStorage
+from payd.storage.sqlite.connection import open_reader, opening
 from payd.storage.sqlite.reads import SqliteReads
 from payd.storage.sqlite.schema import KNOWN, applied_migrations
 from payd.storage.sqlite.store import SqliteStorage
@@ -29,14 +31,10 @@ def open_for_reading(path: Path) -> SqliteReads:
     """Open existing books for reading only, beside a running daemon or alone. Raises ConfigError: there are none."""
     if not path.is_file():
         raise ConfigError([Complaint("storage.path", f"{path} does not exist")])
-    with refusals():
-        connection = open_reader(path)
-    try:
+    with opening(path), contextlib.closing(open_reader(path)) as connection:
         if applied_migrations(connection, path) != KNOWN:
             raise ConfigError([Complaint("storage.path", f"{path} has an older schema: start payd once to migrate it")])
-    finally:
-        connection.close()
     return SqliteReads(path)
 
 
-__all__ = ["OnCommit", "SqliteReads", "SqliteStorage", "open_for_reading", "open_storage"]
+__all__ = ["MemoryStorage", "OnCommit", "SqliteReads", "SqliteStorage", "open_for_reading", "open_storage"]

@@ -182,7 +182,7 @@ CREATE TABLE deliveries (  -- The outbox: one webhook to one endpoint.
 ) STRICT;
 CREATE INDEX deliveries_by_creation ON deliveries (created_at, id);
 CREATE INDEX deliveries_by_state ON deliveries (status, created_at, id);
-CREATE INDEX deliveries_due ON deliveries (next_at, sequence) WHERE status = 'pending';
+CREATE INDEX deliveries_due ON deliveries (url, next_at, sequence) WHERE status = 'pending';
 CREATE INDEX deliveries_of_object ON deliveries (url, object_key, sequence) WHERE status = 'pending';
 
 CREATE TABLE delivery_attempts (  -- One try to deliver.

@@ -80,6 +80,17 @@ def reading(connection: driver.Connection) -> Iterator[driver.Connection]:
 
 
 @contextlib.contextmanager
+def opening(path: Path) -> Iterator[None]:
+    """Turn the driver's errors of opening into ConfigError (not a database) or StorageUnavailable (locked, no disk)."""
+    try:
+        yield
+    except driver.OperationalError as exc:
+        raise StorageUnavailable(f"{path} cannot be opened: {exc}") from exc
+    except driver.DatabaseError as exc:
+        raise ConfigError([Complaint("storage.path", f"{path} is not a payd database: {exc}")]) from exc
+
+
+@contextlib.contextmanager
 def refusals() -> Iterator[None]:
     """Turn the driver's errors of a read into StorageUnavailable."""
     try:
@@ -118,5 +129,6 @@ def create_file(path: Path) -> None:
 
 
 __all__ = [
-    "BUSY_TIMEOUT_SECONDS", "WriterLock", "create_file", "driver", "open_reader", "open_writer", "reading", "refusals",
+    "BUSY_TIMEOUT_SECONDS", "WriterLock", "create_file", "driver", "open_reader", "open_writer", "opening", "reading",
+    "refusals",
 ]  # fmt: skip

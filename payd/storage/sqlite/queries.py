@@ -168,14 +168,19 @@ DUE_PAYMENTS: Final = (
 DUE_REFUNDS: Final = (
     "SELECT out_refund_no FROM refunds WHERE next_check_at <= ? ORDER BY next_check_at, out_refund_no LIMIT ?"
 )
-#: Due, and nothing older about the same object is still on its way to the same endpoint.
-_UNBLOCKED: Final = (
-    "FROM deliveries AS d WHERE d.status = 'pending' AND d.next_at <= ? "
-    "AND d.url NOT IN (SELECT value FROM json_each(?)) AND NOT EXISTS "
-    "(SELECT 1 FROM deliveries AS o WHERE o.status = 'pending' AND o.url = d.url AND o.object_key = d.object_key "
-    "AND o.sequence < d.sequence)"
+#: The endpoints that something is on its way to: one look into the index per endpoint, however long its backlog.
+PENDING_URLS: Final = (
+    "WITH RECURSIVE pending (url) AS (SELECT min(url) FROM deliveries WHERE status = 'pending' UNION ALL "
+    "SELECT (SELECT min(url) FROM deliveries WHERE status = 'pending' AND url > pending.url) FROM pending "
+    "WHERE pending.url IS NOT NULL) SELECT url FROM pending WHERE url IS NOT NULL"
 )
-DUE_DELIVERIES: Final = f"SELECT {columns(DELIVERIES, 'd')} {_UNBLOCKED} ORDER BY d.next_at, d.sequence LIMIT ?"
+#: Due for one endpoint, and nothing older about the same object is still on its way there.
+DUE_DELIVERIES: Final = (
+    f"SELECT {columns(DELIVERIES, 'd')}, d.sequence FROM deliveries AS d "
+    "WHERE d.status = 'pending' AND d.url = ? AND d.next_at <= ? AND NOT EXISTS (SELECT 1 FROM deliveries AS o "
+    "WHERE o.status = 'pending' AND o.url = d.url AND o.object_key = d.object_key AND o.sequence < d.sequence) "
+    "ORDER BY d.next_at, d.sequence LIMIT ?"
+)
 DUE_BILL_RUNS: Final = f"SELECT {columns(BILL_RUNS)} FROM bill_runs WHERE next_at <= ? ORDER BY next_at"
 
 # -- aggregates ---------------------------------------------------------------------------------------------------
@@ -188,8 +193,8 @@ OLDEST_DELIVERY: Final = "SELECT min(created_at) FROM deliveries WHERE status = 
 DUE_COUNTS: Final = (
     "SELECT count(*) FROM payments WHERE next_check_at <= ?",
     "SELECT count(*) FROM refunds WHERE next_check_at <= ?",
-    "SELECT count(*) FROM deliveries WHERE status = 'pending' AND next_at <= ?",
 )
+DUE_DELIVERY_COUNT: Final = "SELECT count(*) FROM deliveries WHERE status = 'pending' AND url = ? AND next_at <= ?"
 CREATED_SINCE: Final = "SELECT count(*) FROM orders WHERE created_at >= ?"
 PAID_SINCE: Final = "SELECT count(*), sum(total_fen) FROM orders WHERE paid_at >= ? AND status = 'PAID'"
 REFUNDED_SINCE: Final = "SELECT sum(refund_fen) FROM refunds WHERE succeeded_at >= ?"

@@ -16,8 +16,6 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import orjson
-
 from payd.errors import StorageUnavailable
 from payd.models.bill import BillKind, BillRun
 from payd.models.changes import OrderSnapshot
@@ -57,6 +55,7 @@ STREAM_BATCH: Final = 200
 
 _PAYMENT_AT: Final = len(ORDERS.mapper.columns)
 _REFUND_AT: Final = _PAYMENT_AT + len(PAYMENTS.mapper.columns)
+_NEXT_AT: Final = DELIVERIES.mapper.columns.index("next_at")
 
 
 def snapshot_of(rows: Sequence[Sequence[Any]]) -> OrderSnapshot | None:
@@ -195,12 +194,9 @@ class SqliteReads:
     async def _column(self, query: Query) -> list[str]:
         return await self._read(lambda c: [row[0] for row in c.execute(query.sql, query.values).fetchall()])
 
-    async def due_deliveries(
-        self, now: datetime, *, limit: int, skip_urls: Collection[str] = ()
-    ) -> Sequence[Delivery]:
+    async def due_deliveries(self, now: datetime, *, limit: int, skip_urls: Collection[str] = ()) -> Sequence[Delivery]:
         """List what may go out now: of each object and endpoint the oldest pending delivery only."""
-        skipped = orjson.dumps(list(skip_urls)).decode()
-        return await self._list(DELIVERIES, Query(queries.DUE_DELIVERIES, (microseconds(now), skipped, limit)))
+        return await self._read(lambda c: _due_deliveries(c, microseconds(now), limit, skip_urls))
 
     async def due_bill_runs(self, now: datetime) -> Sequence[BillRun]:
         """List the bill runs that are due."""
@@ -284,6 +280,20 @@ def _attempts(connection: driver.Connection, delivery_id: str) -> tuple[Delivery
     return tuple(ATTEMPTS.mapper.decode(row) for row in connection.execute(queries.ATTEMPTS_OF, (delivery_id,)))
 
 
+def _pending_urls(connection: driver.Connection) -> list[str]:
+    return [url for (url,) in connection.execute(queries.PENDING_URLS).fetchall()]
+
+
+def _due_deliveries(connection: driver.Connection, now: int, limit: int, skip_urls: Collection[str]) -> list[Delivery]:
+    """Take the front of each endpoint's queue, and of these the oldest due."""
+    rows: list[Any] = []
+    for url in _pending_urls(connection):
+        if url not in skip_urls:
+            rows += connection.execute(queries.DUE_DELIVERIES, (url, now, limit)).fetchall()
+    rows.sort(key=lambda row: (row[_NEXT_AT], row[-1]))
+    return [DELIVERIES.mapper.decode(row[:-1]) for row in rows[:limit]]
+
+
 def _counts(connection: driver.Connection, subject: str) -> dict[str, int]:
     return dict(connection.execute(queries.STATE_COUNTS, (subject,)).fetchall())
 
@@ -300,11 +310,13 @@ def _oldest(found: Sequence[int | None]) -> datetime | None:
 def _open_work(connection: driver.Connection, now: int) -> OpenWork:
     orders, refunds = _counts(connection, "orders"), _counts(connection, "refunds")
     unpaid = [(state.value, kind) for state in queries.UNPAID for kind in queries.TRADE_TYPES]
+    due = [_scalar(connection, sql, now) for sql in queries.DUE_COUNTS]
+    due += [_scalar(connection, queries.DUE_DELIVERY_COUNT, url, now) for url in _pending_urls(connection)]
     unsettled = [RefundState.REFUND_INIT.value, RefundState.REFUNDING.value]
     return OpenWork(
         open_payments=sum(orders.get(state.value, 0) for state in queries.UNPAID),
         open_refunds=sum(refunds.get(state, 0) for state in unsettled),
-        due_now=sum(_scalar(connection, sql, now) for sql in queries.DUE_COUNTS),
+        due_now=sum(due),
         oldest_payment_at=_oldest([_scalar(connection, queries.OLDEST_ORDER, *which) for which in unpaid]),
         oldest_refund_at=_oldest([_scalar(connection, queries.OLDEST_REFUND, state) for state in unsettled]),
         open_discrepancies=_counts(connection, "discrepancies").get("open", 0),

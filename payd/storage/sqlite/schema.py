@@ -52,13 +52,12 @@ def prepare(connection: driver.Connection, path: Path, *, mode: str, clock: Cloc
 
 def applied_migrations(connection: driver.Connection, path: Path) -> tuple[str, ...]:
     """List what was applied. Raises ConfigError when it is not a beginning of KNOWN."""
-    try:
-        applied = tuple(step.name for step in migrations.applied(_tools(connection)))
-    except driver.DatabaseError as exc:
-        raise ConfigError([Complaint("storage.path", f"{path} is not a payd database: {exc}")]) from exc
+    applied = tuple(step.name for step in migrations.applied(_tools(connection)))
     if applied != KNOWN[: len(applied)]:
         unknown = ", ".join(name for name in applied if name not in KNOWN) or ", ".join(applied)
         raise ConfigError([Complaint("storage.path", f"{path} was written by a newer payd (it has {unknown})")])
+    if not applied and connection.execute("SELECT count(*) FROM sqlite_master").fetchall()[0][0]:
+        raise ConfigError([Complaint("storage.path", f"{path} is another program's database")])
     return applied
 
 

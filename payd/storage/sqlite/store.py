@@ -12,7 +12,7 @@ from payd.errors import StorageUnavailable
 from payd.models.changes import ChangeSet
 from payd.ports import Clock
 from payd.storage.sqlite import queries
-from payd.storage.sqlite.connection import WriterLock, create_file, driver, open_writer, refusals
+from payd.storage.sqlite.connection import WriterLock, create_file, driver, open_writer, opening
 from payd.storage.sqlite.reads import SqliteReads
 from payd.storage.sqlite.rows import microseconds
 from payd.storage.sqlite.schema import prepare
@@ -31,7 +31,7 @@ class SqliteStorage(SqliteReads):
         with contextlib.ExitStack() as undo:
             self._lock = WriterLock(path)
             undo.callback(self._lock.release)
-            with refusals():
+            with opening(path):
                 self._writing = open_writer(path)
                 undo.callback(self._writing.close)
                 prepare(self._writing, path, mode=mode, clock=clock)
