@@ -50,6 +50,8 @@ REFUND_WINDOW_SECONDS: Final = 365 * 86_400  # WeChat refund rules, from success
 # -- HTTP, inbound ------------------------------------------------------------------------------------------------
 BODY_BYTES_MAX: Final = 262_144  # contract: 256 KiB
 JSON_DEPTH_MAX: Final = 16  # deeper than any body payd knows
+JSON_MEMBERS_MAX: Final = 2_048  # more than any body payd knows: a hostile one must not hold the loop
+COMPLAINTS_MAX: Final = 100  # in one answer; a person mends fewer at a time
 HEADER_BYTES_MAX: Final = 16_384  # Tornado's default is 64 KiB
 HEADER_TIMEOUT_SECONDS: Final = 20  # Tornado's default is an hour: open to slow clients
 BODY_TIMEOUT_SECONDS: Final = 20  # Tornado's default is none

@@ -9,6 +9,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from payd import limits
 from payd.errors import Complaint
 from payd.web.issues import issue
 
@@ -33,11 +34,13 @@ TRANSLATED: Final[dict[str, tuple[str, Mapping[str, str]]]] = {
     "too_long": ("too_many", {"limit": "max_length"}),
 }
 FIELD_CHARS_MAX: Final = 100  # an unknown member's name is the caller's text: cut
+NEAR_CHARS_MAX: Final = 40  # a longer name resembles none of ours, and comparing is slow
 
 
 def complaints_of(exc: ValidationError, model: type[BaseModel]) -> list[Complaint]:
-    """List every error of a failed validation, in the order of the fields."""
-    return [_complaint(error, model) for error in exc.errors(include_url=False, include_input=False)]
+    """List every error of a failed validation (of a hostile input the first ones), in the order of the fields."""
+    errors = exc.errors(include_url=False, include_input=False)[: limits.COMPLAINTS_MAX]
+    return [_complaint(error, model) for error in errors]
 
 
 def _complaint(error: ErrorDetails, model: type[BaseModel]) -> Complaint:
@@ -60,7 +63,8 @@ def _unknown(location: tuple[str, ...], model: type[BaseModel]) -> str:
     home: type[BaseModel] | None = model
     for part in location[:-1]:
         home = _inner(home, part) if home is not None and not part.isdigit() else home
-    near = difflib.get_close_matches(location[-1][:FIELD_CHARS_MAX], home.model_fields if home else (), n=1)
+    known = home.model_fields if home is not None and len(location[-1]) <= NEAR_CHARS_MAX else ()
+    near = difflib.get_close_matches(location[-1], known, n=1)
     return issue("unknown_near", near=near[0]) if near else issue("unknown")
 
 
