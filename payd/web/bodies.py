@@ -6,8 +6,7 @@ Three gates, in this order: the media type (415), the JSON text (400 ``invalid_j
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
 import orjson
@@ -23,10 +22,6 @@ from payd.web.strict_json import JsonError, read_json
 from payd.web.validation import complaints_of
 
 B = TypeVar("B", bound=Body)
-
-#: A structured-field string (RFC 8941, 3.3.3): backslash escapes only itself and the quote.
-QUOTED_KEY: Final = re.compile(r'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
-PRINTABLE_KEY: Final = re.compile(rf"[\x20-\x7e]{{1,{limits.IDEMPOTENCY_KEY_CHARS_MAX}}}")
 
 #: trade_type -> the member only it has; that member's own rules stand in its model.
 OWN_MEMBERS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -169,28 +164,12 @@ def refund_command(body: RefundBody) -> RefundCommand:
     )
 
 
-def idempotency_key(values: Sequence[str]) -> str | None:
-    """Read the Idempotency-Key header lines: bare, or quoted as a structured-field string; the same key either way.
-
-    None when there is none. Raises RequestError ``invalid_request`` for two lines or any but 1-255 printable ASCII.
-    """
-    if not values:
-        return None
-    key = values[0].strip()
-    if key.startswith('"'):
-        quoted = QUOTED_KEY.fullmatch(key)
-        key = re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else ""
-    if len(values) > 1 or not PRINTABLE_KEY.fullmatch(key):
-        raise RequestError("invalid_request", complaints=[Complaint("Idempotency-Key", issue("idempotency_key"))])
-    return key
-
-
 def canonical_body(body: BaseModel) -> bytes:
     """Write a body so that equal requests have equal bytes: defaults filled in, absent members out, names sorted."""
     return orjson.dumps(body.model_dump(exclude_none=True), option=orjson.OPT_SORT_KEYS)
 
 
 __all__ = [
-    "CloseBody", "CreateBody", "RefundBody", "ResolveBody", "canonical_body", "create_command", "idempotency_key",
-    "parse_body", "refund_command",
+    "CloseBody", "CreateBody", "RefundBody", "ResolveBody", "canonical_body", "create_command", "parse_body",
+    "refund_command",
 ]  # fmt: skip

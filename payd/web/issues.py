@@ -63,15 +63,14 @@ ISSUES: Final[dict[str, tuple[str, str]]] = {
     "one_needed": ("{one} or {other} is required", "{one} 与 {other} 必须填写一个"),
     "not_both": ("give either {one} or {other}, not both", "{one} 与 {other} 只能填写一个"),
     "top_level": ("the body must be one JSON object", "请求体必须是一个 JSON 对象"),
-    "idempotency_key": (
-        "must be given once, bare or quoted, 1 to 255 printable ASCII characters",
-        "只能给出一次，可带引号，1 至 255 个可打印 ASCII 字符",
-    ),
+    "key_once": ("must be given once", "只能给出一次"),
+    "printable": ("must be 1 to {limit} printable ASCII characters", "必须是 1 至 {limit} 个可打印 ASCII 字符"),
     "key_damaged": (
         "looks like a payd key but its checksum does not fit: it was cut or mistyped",
         "看似 payd 密钥但校验和不符：可能被截断或输错",
     ),
-    "differs": ("differs from the first request", "与首次请求不同"),
+    "differs_order": ("differs from the order that has this out_trade_no", "与已有的同号订单不同"),
+    "differs_refund": ("differs from the refund that has this number", "与已有的同号退款不同"),
 }  # fmt: skip
 
 

@@ -1,7 +1,6 @@
 """Query strings -> filters. Strict: an unknown, repeated or ill-formed parameter is a complaint, all of them at once.
 
-Each route has one model here; the functions at the end turn Tornado's ``query_arguments`` into what ``ports.Storage``
-takes.
+Each route has one model here; the functions at the end turn a raw query string into what ``ports.Storage`` takes.
 """
 
 from __future__ import annotations
@@ -11,10 +10,10 @@ import difflib
 import re
 import zlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Final, Generic, TypeVar
+from typing import Annotated, Any, Final, TypeVar
+from urllib.parse import unquote_to_bytes
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError, WithJsonSchema
 
@@ -28,7 +27,7 @@ from payd.models.webhook import DeliveryStatus
 from payd.ports import OrderFilter, Position, RefundFilter
 from payd.web.body_models import LookedUp, TradeType, complain
 from payd.web.issues import issue
-from payd.web.validation import FIELD_CHARS_MAX, complaints_of
+from payd.web.validation import complaints_of
 
 RFC3339: Final = re.compile(r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+ -]\d\d:\d\d)", re.ASCII)
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -149,25 +148,23 @@ class DeliveryListQuery(Paged):
     status: DeliveryStatus | None = None
 
 
-Q = TypeVar("Q", bound=Query)
-W = TypeVar("W")
-
-#: Tornado's ``request.query_arguments``: names decoded as Latin-1, values as raw bytes, one for each time given.
-Arguments = Mapping[str, Sequence[bytes]]
-
-
 @dataclass(frozen=True, slots=True)
-class Page(Generic[W]):
-    """Which rows of a list are asked for, how many at most, and behind which one."""
+class Page:
+    """How much of a list, and from where."""
 
-    which: W
     limit: int
     after: Position | None
 
 
-def parse_query(arguments: Arguments, model: type[Q]) -> Q:
-    """Read a query by one model. Raises RequestError ``invalid_request`` with every complaint."""
-    values, complaints = _single_values(arguments)
+Q = TypeVar("Q", bound=Query)
+
+
+def parse_query(raw: str, model: type[Q]) -> Q:
+    """Read a raw query string (as it stands in the request line, without ``?``) by one model.
+
+    Raises RequestError ``invalid_request`` with every complaint.
+    """
+    values, complaints = _split(raw)
     try:
         parsed = model.model_validate(values)
     except ValidationError as exc:
@@ -177,20 +174,32 @@ def parse_query(arguments: Arguments, model: type[Q]) -> Q:
     return parsed
 
 
-def _single_values(arguments: Arguments) -> tuple[dict[str, str], list[Complaint]]:
-    if len(arguments) > PARAMETERS_MAX:
-        raise RequestError("invalid_request", complaints=[Complaint("", issue("too_many", limit=PARAMETERS_MAX))])
+def _split(raw: str) -> tuple[dict[str, str], list[Complaint]]:
     values: dict[str, str] = {}
     complaints: list[Complaint] = []
-    for raw_name, given in arguments.items():
-        name = raw_name.encode("latin-1", "replace").decode(errors="replace")[:FIELD_CHARS_MAX]
-        if len(given) != 1:
+    parts = [part for part in raw.split("&") if part]
+    if len(parts) > PARAMETERS_MAX:
+        return {}, [Complaint("", issue("too_many", limit=PARAMETERS_MAX))]
+    for part in parts:
+        encoded_name, _, encoded_value = part.partition("=")
+        name, value = _unquote(encoded_name), _unquote(encoded_value)
+        if name is None or value is None:
+            complaints.append(Complaint(name or "", issue("query_encoding")))
+        elif name in values:
             complaints.append(Complaint(name, issue("repeated_parameter")))
-        try:
-            values[name] = given[0].decode()
-        except UnicodeDecodeError:
-            complaints.append(Complaint(name, issue("query_encoding")))
+        else:
+            values[name] = value
     return values, complaints
+
+
+def _unquote(text: str) -> str | None:
+    """Decode one name or value; None when it is not valid percent-encoded UTF-8."""
+    if re.search(r"%(?![0-9A-Fa-f]{2})", text):
+        return None
+    try:
+        return unquote_to_bytes(text.replace("+", " ").encode("latin-1")).decode()
+    except UnicodeError:
+        return None
 
 
 def _as_parameter(complaint: Complaint, model: type[Query]) -> Complaint:
@@ -201,57 +210,61 @@ def _as_parameter(complaint: Complaint, model: type[Query]) -> Complaint:
     return Complaint(complaint.field, text)
 
 
-def parse_no_query(arguments: Arguments) -> None:
-    """Refuse every parameter: the route knows none."""
-    if arguments:
-        parse_query(arguments, NoQuery)
+def _page(query: Paged) -> Page:
+    return Page(query.limit, query.cursor)
 
 
-def parse_query_order(arguments: Arguments) -> OrderQuery:
+def query_order(raw: str) -> OrderQuery:
     """Read GET /pay/query: at least one of the two ids."""
-    query = parse_query(arguments, OrderQuery)
+    query = parse_query(raw, OrderQuery)
     if query.out_trade_no is None and query.transaction_id is None:
         text = issue("one_needed", one="out_trade_no", other="transaction_id")
         raise RequestError("invalid_request", complaints=[Complaint("out_trade_no", text)])
     return query
 
 
-def parse_query_refund(arguments: Arguments) -> RefundQuery:
-    """Read GET /pay/refund/query."""
-    return parse_query(arguments, RefundQuery)
+def query_refund(raw: str) -> str:
+    """Read GET /pay/refund/query: the out_refund_no."""
+    return parse_query(raw, RefundQuery).out_refund_no
 
 
-def parse_list_orders(arguments: Arguments) -> Page[OrderFilter]:
+def list_orders(raw: str) -> tuple[OrderFilter, Page]:
     """Read GET /pay/orders."""
-    query = parse_query(arguments, OrderListQuery)
+    query = parse_query(raw, OrderListQuery)
     which = OrderFilter(
         status=query.status,
         trade_type=query.trade_type,
         created_from=query.created_from,
         created_to=query.created_to,
     )
-    return Page(which, query.limit, query.cursor)
+    return which, _page(query)
 
 
-def parse_list_refunds(arguments: Arguments) -> Page[RefundFilter]:
+def list_refunds(raw: str) -> tuple[RefundFilter, Page]:
     """Read GET /pay/refunds."""
-    query = parse_query(arguments, RefundListQuery)
-    return Page(RefundFilter(status=query.status, out_trade_no=query.out_trade_no), query.limit, query.cursor)
+    query = parse_query(raw, RefundListQuery)
+    return RefundFilter(status=query.status, out_trade_no=query.out_trade_no), _page(query)
 
 
-def parse_list_discrepancies(arguments: Arguments) -> Page[DiscrepancyStatus | None]:
+def list_discrepancies(raw: str) -> tuple[DiscrepancyStatus | None, Page]:
     """Read GET /pay/discrepancies."""
-    query = parse_query(arguments, DiscrepancyListQuery)
-    return Page(query.status, query.limit, query.cursor)
+    query = parse_query(raw, DiscrepancyListQuery)
+    return query.status, _page(query)
 
 
-def parse_list_notifications(arguments: Arguments) -> Page[NotificationResult | None]:
+def list_notifications(raw: str) -> tuple[NotificationResult | None, Page]:
     """Read GET /pay/notifications."""
-    query = parse_query(arguments, NotificationListQuery)
-    return Page(query.result, query.limit, query.cursor)
+    query = parse_query(raw, NotificationListQuery)
+    return query.result, _page(query)
 
 
-def parse_list_deliveries(arguments: Arguments) -> Page[DeliveryStatus | None]:
+def list_deliveries(raw: str) -> tuple[DeliveryStatus | None, Page]:
     """Read GET /pay/deliveries."""
-    query = parse_query(arguments, DeliveryListQuery)
-    return Page(query.status, query.limit, query.cursor)
+    query = parse_query(raw, DeliveryListQuery)
+    return query.status, _page(query)
+
+
+def no_query(raw: str) -> None:
+    """Refuse every parameter: the route knows none."""
+    if raw:
+        parse_query(raw, NoQuery)
