@@ -1,7 +1,7 @@
 """The only code that knows WeChat Pay's wire: headers, paths, field spellings, keys and error codes.
 
 Reading order: settings, key_files, keyring, signing, verification, resource_cipher, requests, error_codes, answers,
-evidence, transport, hosts, pacing, certificates, notifications, bills, wechat_pay_client.
+evidence, transport, hosts, pacing, certificates, calls, notifications, bills, wechat_pay_client.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from payd.ports import Clock, Entropy
+from payd.wechat.calls import OnCall
 from payd.wechat.certificates import CertificateCache
 from payd.wechat.keyring import inspect_keys, load_keyring
 from payd.wechat.settings import ClientSettings
-from payd.wechat.wechat_pay_client import OnCall, WechatPayClient
+from payd.wechat.wechat_pay_client import WechatPayClient
 
 __all__ = ["ClientSettings", "WechatPayClient", "inspect_keys", "open_wechat_pay"]
 

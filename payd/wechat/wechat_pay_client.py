@@ -1,22 +1,18 @@
 """WechatPayClient: the port `payd.ports.WechatPay` over WeChat Pay API v3.
 
-One call is at most two tries, the second on the other host and only when the first could not be reached. Handlers and
-callers never retry here; repeating under the same number is the reconciler's work. Bodies and keys are never logged.
+Here is what payd asks of WeChat and how each answer is read; `calls` is how a call is made. Nothing retries under
+another number; repeating under the same one is the reconciler's work.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime
-from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-import structlog
 from cryptography import x509
-from tornado.httputil import HTTPHeaders
 
 from payd.errors import VerificationError
 from payd.models.bill import BillKind
@@ -29,6 +25,7 @@ from payd.ports import Clock, EchoReport, Entropy
 from payd.wechat import evidence, notifications, requests
 from payd.wechat.answers import Absent, Verified, judge, read_error
 from payd.wechat.bills import BillDownloader, read_offer
+from payd.wechat.calls import Caller, OnCall
 from payd.wechat.certificates import (
     NO_CERTIFICATES_CURE,
     CertificateCache,
@@ -39,25 +36,15 @@ from payd.wechat.certificates import (
 from payd.wechat.hosts import Hosts
 from payd.wechat.keyring import Keyring
 from payd.wechat.members import Malformed, text
-from payd.wechat.pacing import Pacer
-from payd.wechat.requests import READ_ONLY, Operation, WireRequest
+from payd.wechat.requests import Operation
 from payd.wechat.resource_cipher import ResourceCipher, decrypt_field, encrypt_field
 from payd.wechat.settings import ClientSettings
 from payd.wechat.signing import RequestSigner
-from payd.wechat.transport import HttpAnswer, Transport, TransportFailure
-from payd.wechat.verification import SERIAL_HEADER, check_signature, check_timestamp, read_signature_headers
-
-#: ``on_call(operation, outcome, seconds)``; outcome is ``ok``, ``refused`` or ``unknown``.
-OnCall = Callable[[str, str, float], None]
-
-#: Which check an answer failed -> the one word of `Unclear.reason`.
-DISTRUST: Final = {"headers": "unsigned", "timestamp": "signature", "serial": "key_refresh", "signature": "signature"}
+from payd.wechat.transport import Transport
 
 SIGNING_THREADS: Final = 2
 #: trade_type -> the member of the prepay answer that the payer needs.
 PREPAY_MEMBERS: Final = {"NATIVE": "code_url", "JSAPI": "prepay_id", "APP": "prepay_id", "H5": "h5_url"}
-
-_T = TypeVar("_T")
 
 
 class WechatPayClient:
@@ -78,15 +65,18 @@ class WechatPayClient:
         self._trust = keyring.trust
         self._clock = clock
         self._entropy = entropy
-        self._on_call = on_call
-        self._log = structlog.get_logger("payd.wechat")
         self._executor = ThreadPoolExecutor(SIGNING_THREADS, thread_name_prefix="wechat-sign")
         self._signer = RequestSigner(keyring.merchant, clock=clock, entropy=entropy, executor=self._executor)
         self._cipher = ResourceCipher(settings.api_v3_key)
         self._transport = Transport(timeout_ms=settings.timeout_ms)
-        self._hosts = Hosts(settings.api_base, settings.api_base_backup, clock=clock)
-        self._pacer = Pacer(clock=clock)
-        self._skew_seconds: float | None = None
+        self._caller = Caller(
+            signer=self._signer,
+            transport=self._transport,
+            hosts=Hosts(settings.api_base, settings.api_base_backup, clock=clock),
+            trust=keyring.trust,
+            clock=clock,
+            on_call=on_call,
+        )
         self._refresher = CertificateRefresher(
             keyring.trust,
             enabled=settings.certificate_mode,
@@ -95,6 +85,7 @@ class WechatPayClient:
             cache=cache,
             clock=clock,
         )
+        self._caller.refresher = self._refresher
         self._opener = notifications.NotificationOpener(
             trust=keyring.trust, refresher=self._refresher, cipher=self._cipher, clock=clock
         )
@@ -125,7 +116,7 @@ class WechatPayClient:
         def read(heard: Verified) -> PrepayParameters:
             return PrepayParameters(**{member: text(_members(heard), member)}, request_id=heard.request_id)
 
-        return await self._ask(requests.prepay_request(trade_type, body), read)
+        return await self._caller.ask(requests.prepay_request(trade_type, body), read)
 
     def client_parameters(self, trade_type: str, prepay_id: str) -> Mapping[str, str] | None:
         """Sign fresh parameters for ``wx.requestPayment`` (JSAPI) or the SDK (APP); None for NATIVE and H5."""
@@ -155,7 +146,7 @@ class WechatPayClient:
                 request_id=heard.request_id,
             )
 
-        return await self._ask(requests.query_request(out_trade_no, self._settings.mchid), read, absent)
+        return await self._caller.ask(requests.query_request(out_trade_no, self._settings.mchid), read, absent)
 
     async def close(self, out_trade_no: str) -> Closed | Refused | Unclear:
         """Close an unpaid order: only a verified 204 is `Closed`. Anything else: query before concluding."""
@@ -165,7 +156,7 @@ class WechatPayClient:
                 raise Malformed("a close is answered by 204")
             return Closed(request_id=heard.request_id)
 
-        return await self._ask(requests.close_request(out_trade_no, self._settings.mchid), read)
+        return await self._caller.ask(requests.close_request(out_trade_no, self._settings.mchid), read)
 
     # -- refunds ----------------------------------------------------------------------------------------------------
 
@@ -192,7 +183,7 @@ class WechatPayClient:
 
     async def refund(self, body: bytes, *, out_refund_no: str) -> RefundEvidence | Refused | Unclear:
         """Ask for a refund, or repeat the same one. NOT_ENOUGH is `Refused` with that code: repeat the same number."""
-        return await self._ask(requests.refund_request(body), self._refund_reader(out_refund_no, Source.API))
+        return await self._caller.ask(requests.refund_request(body), self._refund_reader(out_refund_no, Source.API))
 
     async def query_refund(self, out_refund_no: str) -> RefundEvidence | Refused | Unclear:
         """Ask for a refund. A signed RESOURCE_NOT_EXISTS is evidence with ``exists=False``."""
@@ -208,7 +199,7 @@ class WechatPayClient:
             )
 
         reader = self._refund_reader(out_refund_no, Source.QUERY)
-        return await self._ask(requests.refund_query_request(out_refund_no), reader, absent)
+        return await self._caller.ask(requests.refund_query_request(out_refund_no), reader, absent)
 
     async def abnormal_refund(
         self, refund: Refund, command: AbnormalRefundCommand
@@ -225,7 +216,7 @@ class WechatPayClient:
             if value is not None:
                 members[name] = encrypt_field(key.public_key, value)
         request = requests.abnormal_refund_request(refund.refund_id, members, key_serial=key.serial)
-        return await self._ask(request, self._refund_reader(refund.out_refund_no, Source.API))
+        return await self._caller.ask(request, self._refund_reader(refund.out_refund_no, Source.API))
 
     def _refund_reader(self, out_refund_no: str, source: Source) -> Callable[[Verified], RefundEvidence]:
         def read(heard: Verified) -> RefundEvidence:
@@ -242,13 +233,13 @@ class WechatPayClient:
     async def apply_bill(self, bill_date: date, kind: BillKind) -> BillOffer | Refused | Unclear:
         """Ask where a bill is. `Refused` NO_STATEMENT_EXIST: nothing happened; STATEMENT_CREATING: later."""
         request = requests.bill_request(bill_date, kind)
-        return await self._ask(request, lambda heard: read_offer(_members(heard), heard.request_id))
+        return await self._caller.ask(request, lambda heard: read_offer(_members(heard), heard.request_id))
 
     async def download_bill(self, offer: BillOffer, target: Path) -> Unclear | None:
         """Stream a bill to disk, uncompressed, and check its SHA-1; None when it is whole and right."""
         started = self._clock.monotonic()
         trouble = await self._bills.download(offer, target)
-        self._report(Operation.DOWNLOAD, trouble, started)
+        self._caller.report(Operation.DOWNLOAD, trouble, started)
         return trouble
 
     # -- callbacks --------------------------------------------------------------------------------------------------
@@ -277,13 +268,15 @@ class WechatPayClient:
 
     def clock_skew_seconds(self) -> float | None:
         """Tell WeChat's clock minus ours at the last answer, to the second, None before the first."""
-        return self._skew_seconds
+        return self._caller.skew_seconds
 
     async def echo(self) -> EchoReport:
         """Prove signing, verification and both directions of encryption with WeChat's self-test; moves no money."""
         key = self._trust.preferred(self._clock.now())
         if key is None:
-            return EchoReport(ok=False, detail="no platform key is loaded", clock_skew_seconds=self._skew_seconds)
+            return EchoReport(
+                ok=False, detail="no platform key is loaded", clock_skew_seconds=self._caller.skew_seconds
+            )
         message = self._entropy.token_hex(8)
         members = {"echo_message": message, "encrypted_echo_message": encrypt_field(key.public_key, message)}
 
@@ -297,9 +290,9 @@ class WechatPayClient:
             _expect("encrypted_echo_message", message, decrypted)
             return "signing, verification and encryption round-trip"
 
-        heard = await self._ask(requests.echo_request(members, key_serial=key.serial), read)
+        heard = await self._caller.ask(requests.echo_request(members, key_serial=key.serial), read)
         detail = heard if isinstance(heard, str) else _describe(heard)
-        return EchoReport(ok=isinstance(heard, str), detail=detail, clock_skew_seconds=self._skew_seconds)
+        return EchoReport(ok=isinstance(heard, str), detail=detail, clock_skew_seconds=self._caller.skew_seconds)
 
     async def close_client(self) -> None:
         """Close connections and threads."""
@@ -309,14 +302,14 @@ class WechatPayClient:
 
     async def _download_certificates(self) -> Sequence[x509.Certificate]:
         started = self._clock.monotonic()
-        heard = await self._exchange(requests.certificates_request())
+        heard = await self._caller.exchange(requests.certificates_request())
         if isinstance(heard, Unclear):
-            self._report(Operation.CERTIFICATES, heard, started)
+            self._caller.report(Operation.CERTIFICATES, heard, started)
             raise DownloadFailed(_describe(heard))
         answer, _ = heard
         if answer.status != 200:
-            judged = judge(Operation.CERTIFICATES, answer, distrust=await self._distrust(answer, refresh=False))
-            self._report(Operation.CERTIFICATES, judged, started)
+            judged = judge(Operation.CERTIFICATES, answer, distrust=await self._caller.distrust(answer, refresh=False))
+            self._caller.report(Operation.CERTIFICATES, judged, started)
             # Whoever wrote this 404: nothing is concluded from it but what to tell the operator.
             absent = answer.status == 404 and read_error(answer.body).code in ("RESOURCE_NOT_EXISTS", "NOT_FOUND")
             raise DownloadFailed(NO_CERTIFICATES_CURE if absent else _describe(judged), permanent=absent)
@@ -325,152 +318,12 @@ class WechatPayClient:
                 answer, cipher=self._cipher, trust=self._trust, merchant=self._merchant, clock=self._clock
             )
         except DownloadFailed as exc:
-            self._report(Operation.CERTIFICATES, Unclear(reason="signature", status=200, message=str(exc)), started)
+            self._caller.report(
+                Operation.CERTIFICATES, Unclear(reason="signature", status=200, message=str(exc)), started
+            )
             raise
-        self._report(Operation.CERTIFICATES, None, started)
+        self._caller.report(Operation.CERTIFICATES, None, started)
         return certificates
-
-    # -- one call ---------------------------------------------------------------------------------------------------
-
-    async def _ask(
-        self,
-        request: WireRequest,
-        read: Callable[[Verified], _T],
-        absent: Callable[[Absent], _T] | None = None,
-    ) -> _T | Refused | Unclear:
-        """Make one call and read its answer; ``read`` raises Malformed for what the answer should not be."""
-        started = self._clock.monotonic()
-        wait = self._pacer.delay(request.operation)
-        if wait is None:
-            outcome: Verified | Absent | Refused | Unclear = Unclear(
-                reason="rate_limited", message="not sent: WeChat's rate would be exceeded"
-            )
-        else:
-            if wait > 0:
-                await asyncio.sleep(wait)
-            outcome = await self._conclude(request)
-            self._pacer.heard(request.operation, failed=isinstance(outcome, Refused | Unclear))
-        result = _read(outcome, read, absent)
-        self._report(request.operation, result, started, request_id=outcome.request_id)
-        return result
-
-    async def _conclude(self, request: WireRequest) -> Verified | Absent | Refused | Unclear:
-        heard = await self._exchange(request)
-        if isinstance(heard, Unclear):
-            return heard
-        answer, maybe_repeated = heard
-        distrust = await self._distrust(answer, refresh=True)
-        outcome = judge(request.operation, answer, distrust=distrust)
-        if isinstance(outcome, Refused) and maybe_repeated and request.operation not in READ_ONLY:
-            # It may be the echo of our own first try, which may have been carried out.
-            return Unclear(
-                reason="code",
-                status=outcome.status,
-                code=outcome.code,
-                message=outcome.message,
-                request_id=outcome.request_id,
-            )
-        return outcome
-
-    async def _exchange(self, request: WireRequest) -> tuple[HttpAnswer, bool] | Unclear:
-        """Send on the first host, once more on the other when that one could not be reached or timed out.
-
-        The flag says that WeChat may have seen the request before the try that was answered. Nothing is verified.
-        """
-        maybe_seen = False
-        trouble = Unclear(reason="connection")
-        for base in self._hosts.order(request.operation):
-            headers = await self._headers(request)
-            try:
-                answer = await self._transport.exchange(
-                    base, method=request.method, target=request.target, headers=headers, body=request.body
-                )
-            except TransportFailure as failure:
-                trouble = Unclear(reason=failure.reason, message=str(failure))
-                maybe_seen = maybe_seen or failure.sent
-                if failure.reason == "malformed":
-                    break
-                self._hosts.heard(base, reached=False)
-                self._log.warning(
-                    "wechat_host_failed", host=base, operation=request.operation.value, reason=failure.reason,
-                    detail=str(failure),
-                )  # fmt: skip
-                continue
-            self._hosts.heard(base, reached=True)
-            self._note_date(answer.headers)
-            return answer, maybe_seen or answer.sends > 1
-        return trouble
-
-    async def _headers(self, request: WireRequest) -> dict[str, str]:
-        headers = {
-            "Accept": "application/json",
-            "Authorization": await self._signer.authorize(
-                method=request.method, target=request.target, body=request.body
-            ),
-        }
-        if request.body:
-            headers["Content-Type"] = "application/json"
-        # On every request: in the switch from certificates to the public key it chooses the answer's key.
-        serial = request.key_serial or self._trust.request_serial(self._clock.now())
-        if serial is not None:
-            headers[SERIAL_HEADER] = serial
-        return headers
-
-    async def _distrust(self, answer: HttpAnswer, *, refresh: bool) -> str | None:
-        """Verify an answer: None when its signature holds, else the word that says why not."""
-        try:
-            headers = read_signature_headers(answer.headers)
-            check_timestamp(headers, now=self._clock.now().timestamp())
-            key = self._trust.lookup(headers.serial)
-            if key is None and refresh:
-                await self._refresher.refresh_for_unknown(headers.serial)
-                key = self._trust.lookup(headers.serial)
-            if key is None:
-                raise VerificationError("serial", "no trusted platform key has this serial")
-            check_signature(headers, answer.body, key)
-        except VerificationError as failure:
-            return DISTRUST[failure.step]
-        return None
-
-    def _note_date(self, headers: HTTPHeaders) -> None:
-        try:
-            self._skew_seconds = (parsedate_to_datetime(headers["Date"]) - self._clock.now()).total_seconds()
-        except (KeyError, ValueError, TypeError, OverflowError):
-            return  # nothing to learn; the signed timestamp is what is checked
-
-    def _report(self, operation: Operation, result: object, started: float, *, request_id: str | None = None) -> None:
-        seconds = self._clock.monotonic() - started
-        if isinstance(result, Unclear | Refused):
-            outcome = "refused" if isinstance(result, Refused) else "unknown"
-            self._log.warning(
-                "wechat_call", operation=operation.value, outcome=outcome, status=result.status, code=result.code,
-                reason=result.reason if isinstance(result, Unclear) else None, detail=result.message,
-                wechat_request_id=result.request_id, seconds=round(seconds, 4),
-            )  # fmt: skip
-        else:
-            outcome = "ok"
-            self._log.info(
-                "wechat_call", operation=operation.value, outcome=outcome, wechat_request_id=request_id,
-                seconds=round(seconds, 4),
-            )  # fmt: skip
-        if self._on_call is not None:
-            self._on_call(operation.value, outcome, seconds)
-
-
-def _read(
-    outcome: Verified | Absent | Refused | Unclear,
-    read: Callable[[Verified], _T],
-    absent: Callable[[Absent], _T] | None,
-) -> _T | Refused | Unclear:
-    if isinstance(outcome, Refused | Unclear):
-        return outcome
-    if isinstance(outcome, Absent):
-        assert absent is not None, "only queries have a code for absence"
-        return absent(outcome)
-    try:
-        return read(outcome)
-    except Malformed as exc:
-        return Unclear(reason="malformed", status=outcome.status, message=str(exc), request_id=outcome.request_id)
 
 
 def _members(heard: Verified) -> Mapping[str, Any]:
