@@ -86,12 +86,15 @@ def _refund(
 def fee_charged(
     *, out_trade_no: str, out_refund_no: str | None, bill_date: date, fee_fen: int, at: datetime
 ) -> tuple[LedgerEntry, ...]:
-    """Book WeChat's fee as a bill row states it; negative when a refund gives it back. Zero books nothing."""
+    """Book WeChat's fee as a bill row states it; negative when a refund gives it back. Zero books nothing.
+
+    A refund may carry its order's number: its posting is told apart by the word ``refund``.
+    """
     if fee_fen == 0:
         return ()
     return _posting(
         PostingKind.FEE,
-        number=f"{out_refund_no or out_trade_no}:{bill_date.isoformat()}",
+        number=f"{f'refund:{out_refund_no}' if out_refund_no else out_trade_no}:{bill_date.isoformat()}",
         debit=Account.WECHAT_FEES,
         credit=Account.WECHAT_RECEIVABLE,
         fen=fee_fen,

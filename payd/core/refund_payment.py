@@ -145,6 +145,18 @@ def decide_refund_answer(
     return draft.finish("waiting")
 
 
+def decide_refund_unheard(snapshot: OrderSnapshot, out_refund_no: str, said: Refused | Unclear, word: Word) -> Decision:
+    """Decide what a query without a clear answer writes: the next due time and what was heard; no outcome changes."""
+    refund = _find(snapshot, out_refund_no)
+    if refund.status is not RefundState.REFUNDING:
+        return unchanged(snapshot, "repeat")
+    draft = Draft(snapshot, word)
+    changes = heard(said) | {"outcome": refund.outcome}
+    due = next_refund_check(now=word.at, checks=refund.checks, unclear=True)
+    draft.set_refund(out_refund_no, checks=refund.checks + 1, next_check_at=due, asked_at=word.at, **changes)
+    return draft.finish("waiting")
+
+
 def _wait_for_funds(draft: Draft, refund: Refund, answer: Refused, attention: str, word: Word) -> Decision:
     """A signed NOT_ENOUGH: nothing is at WeChat, so the next send of the same number may be refused for good."""
     due = next_refund_check(now=word.at, checks=refund.checks, unclear=False)
@@ -230,6 +242,9 @@ def _stay(snapshot: OrderSnapshot, refund: Refund, evidence: RefundEvidence, wor
 
 def _keep_asking(draft: Draft, refund: Refund, word: Word, result: str) -> Decision:
     if refund.status is not RefundState.REFUNDING:
+        return draft.finish(result)
+    if refund.next_check_at is not None and refund.next_check_at > word.at:  # somebody's own query, not the ladder's
+        draft.set_refund(refund.out_refund_no, asked_at=word.at)
         return draft.finish(result)
     due = next_refund_check(now=word.at, checks=refund.checks, unclear=False)
     draft.set_refund(refund.out_refund_no, checks=refund.checks + 1, next_check_at=due, asked_at=word.at)

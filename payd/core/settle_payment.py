@@ -75,7 +75,11 @@ def keep_asking(snapshot: OrderSnapshot, word: Word, *, result: str) -> Decision
 
 
 def _reschedule(draft: Draft, word: Word, **changes: Any) -> None:
+    """Climb the ladder, but only when the check was due: somebody's own queries must not slow the reconciler down."""
     payment, order = draft.payment, draft.order
+    if payment.next_check_at is not None and payment.next_check_at > word.at:
+        draft.set_payment(asked_at=word.at, **changes)
+        return
     if payment.status in FINAL_PAYMENT:
         due = None
         if payment.status is not PaymentState.SUCCESS and not order.late:

@@ -1,0 +1,6 @@
+"""``python -m payd`` is ``payd``."""
+
+from payd.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,391 @@
+"""The composition root: builds every part once, serves, drains, and closes in reverse order.
+
+Only this file and ``cli.py`` know the simulator: in mode ``sandbox`` it runs inside, on a loopback port of its own,
+and payd speaks to it over real HTTP like to WeChat.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+
+from payd import __version__, limits
+from payd.config import Config, load_config
+from payd.errors import Complaint, ConfigError, PaydError
+from payd.logs import get_logger
+from payd.metrics import Metrics
+from payd.models.changes import OrderSnapshot
+from payd.models.discrepancy import Discrepancy
+from payd.models.webhook import Announcement, Delivery
+from payd.plugin.discrepancies import resolve_discrepancy
+from payd.plugin.idempotency import IdempotencyGate
+from payd.plugin.pay_plugin import Merchant, PayPlugin
+from payd.plugin.settlement import Settlement
+from payd.ports import Clock, IdempotencyLock
+from payd.storage import SqliteStorage, open_storage
+from payd.system import FollowingClock, SystemClock, SystemEntropy
+from payd.web.application import PaydApplication, route_templates
+from payd.web.pay_auth_filter import PayAuthFilter
+from payd.web.services import InFlight, RejectedRows, Services
+from payd.web.views import announced_view
+from payd.webhook.outbox import Outbox
+from payd.webhook.sender import HttpWebhookSender
+from payd.wechat import ClientSettings, WechatPayClient, open_wechat_pay
+from payd.workers.bill_reconciler import BillReconciler
+from payd.workers.housekeeping import Housekeeping
+from payd.workers.periodic import Periodic
+from payd.workers.reconciler import Reconciler
+from payd.workers.webhook_dispatcher import WebhookDispatcher
+
+log = get_logger("payd.daemon")
+
+#: Seconds between looks at webhooks that are due (a new one is sent at once, by a kick).
+DISPATCH_INTERVAL_SECONDS = 2
+#: Seconds between looks at whether a bill is due.
+BILL_INTERVAL_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """Whom payd speaks to: WeChat, or the simulator inside. ``books_clock`` is what payd writes into its books."""
+
+    settings: ClientSettings
+    books_clock: Clock
+    simulator_url: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The parts below HTTP: what the daemon serves with, and what a command of the CLI works with alone."""
+
+    config: Config
+    storage: SqliteStorage
+    wechat: WechatPayClient
+    plugin: PayPlugin
+    settlement: Settlement
+    gate: IdempotencyGate
+    metrics: Metrics
+    reconciler: Reconciler
+    dispatcher: WebhookDispatcher
+    bills: BillReconciler
+    clock: Clock
+    entropy: SystemEntropy
+    dispatch_soon: list[Callable[[], None]]
+
+
+@asynccontextmanager
+async def open_gateway(config: Config, *, notify_url: str, with_simulator: bool) -> AsyncIterator[Gateway]:
+    """Start the simulator in mode sandbox (unless one runs already); say whom to speak to."""
+    if config.mode == "live":
+        yield Gateway(ClientSettings.from_config(config), SystemClock(), None)
+        return
+    from payd.sandbox import Sandbox, prepare_directory
+
+    merchant = await asyncio.to_thread(prepare_directory, config.sandbox.dir, port=config.sandbox.port)
+    async with AsyncExitStack() as stack:
+        url, clock = f"http://127.0.0.1:{config.sandbox.port}", SystemClock()
+        if with_simulator:
+            simulator = Sandbox(config.sandbox.dir, port=config.sandbox.port)
+            await simulator.start()
+            stack.push_async_callback(simulator.stop)
+            url = simulator.base_url
+            clock = FollowingClock(lambda: simulator.book_offset_seconds)
+        settings = ClientSettings(
+            mchid=merchant.mchid,
+            appid=merchant.appid,
+            private_key_path=merchant.private_key_path,
+            api_v3_key=merchant.api_v3_key.encode(),
+            notify_url=config.wechat_pay.notify_url or notify_url,
+            merchant_serial_no=merchant.merchant_serial_no,
+            platform_serial_no=merchant.platform_serial_no,
+            platform_cert_path=merchant.platform_cert_path,
+            public_key_id=merchant.public_key_id,
+            public_key_path=merchant.public_key_path,
+            cert_refresh_interval_seconds=config.wechat_pay.cert_refresh_interval_seconds,
+            api_base=url,
+            api_base_backup=None,
+            timeout_ms=config.wechat_pay.timeout_ms,
+        )
+        yield Gateway(settings, clock, url)
+
+
+@asynccontextmanager
+async def open_parts(config: Config, gateway: Gateway) -> AsyncIterator[Parts]:
+    """Build everything below HTTP, and close it in reverse order."""
+    async with AsyncExitStack() as stack:
+        clock, entropy = gateway.books_clock, SystemEntropy()
+        metrics = Metrics(mode=config.mode, routes=route_templates())
+        storage = open_storage(config.storage.path, mode=config.mode, clock=clock, on_commit=metrics.committed)
+        stack.push_async_callback(storage.close)
+        wechat = open_wechat_pay(gateway.settings, clock=SystemClock(), entropy=entropy, on_call=metrics.wechat_call)
+        stack.push_async_callback(wechat.close_client)
+        await wechat.refresh_keys()
+        sender = HttpWebhookSender(config.webhooks, clock=clock)
+        stack.push_async_callback(sender.close)
+        dispatch_soon: list[Callable[[], None]] = []
+        dispatcher = WebhookDispatcher(
+            storage=storage,
+            sender=sender,
+            endpoints=config.webhooks,
+            clock=clock,
+            entropy=entropy,
+            on_attempt=lambda outcome: metrics.webhook_attempts.labels(outcome).inc(),
+        )
+        await dispatcher.load_disabled()
+        outbox = Outbox(config.webhooks, render=announced_view, entropy=entropy)
+
+        def announce(
+            announcements: tuple[Announcement, ...], snapshot: OrderSnapshot, now: datetime
+        ) -> tuple[Delivery, ...]:
+            return outbox.deliveries(announcements, snapshot, now=now, disabled=dispatcher.disabled)
+
+        def kick() -> None:
+            for soon in dispatch_soon:
+                soon()
+
+        settlement = Settlement(
+            storage=storage,
+            wechat=wechat,
+            clock=clock,
+            metrics=metrics,
+            announcer=announce,
+            late_payment_policy=config.late_payment_policy,
+            on_delivery=kick,
+        )
+        lock = await _redis_lock(config, metrics, stack)
+        gate = IdempotencyGate(
+            storage=storage,
+            clock=clock,
+            entropy=entropy,
+            ttl_seconds=config.idempotency_ttl_seconds,
+            lock=lock,
+            count=lambda outcome: metrics.idempotency.labels(outcome).inc(),
+        )
+        plugin = PayPlugin(
+            storage=storage,
+            wechat=wechat,
+            settlement=settlement,
+            gate=gate,
+            clock=clock,
+            entropy=entropy,
+            merchant=Merchant(gateway.settings.mchid, gateway.settings.appid, config.livemode),
+        )
+        yield Parts(
+            config=config,
+            storage=storage,
+            wechat=wechat,
+            plugin=plugin,
+            settlement=settlement,
+            gate=gate,
+            metrics=metrics,
+            clock=clock,
+            entropy=entropy,
+            dispatcher=dispatcher,
+            dispatch_soon=dispatch_soon,
+            reconciler=Reconciler(
+                storage=storage,
+                follow_payment=plugin.follow_payment,
+                follow_refund=plugin.follow_refund,
+                clock=clock,
+                metrics=metrics,
+                batch_size=config.reconcile_batch_size,
+                interval_seconds=config.reconcile_interval_seconds,
+                enabled=config.reconcile_enabled,
+            ),
+            bills=BillReconciler(
+                storage=storage,
+                wechat=wechat,
+                settlement=settlement,
+                clock=clock,
+                config=config.bills,
+                folder=config.storage.path.parent / "bills",
+            ),
+        )
+
+
+async def _redis_lock(config: Config, metrics: Metrics, stack: AsyncExitStack) -> IdempotencyLock | None:
+    if not config.use_redis_idempotency:
+        return None
+    try:
+        from payd.idempotency.redis_lock import RedisLock
+    except ImportError as exc:
+        complaint = Complaint("use_redis_idempotency", "needs the redis package: pip install 'payd[redis]'")
+        raise ConfigError([complaint]) from exc
+    gauge = metrics.watch_redis()
+    lock = RedisLock(
+        config.redis.url.get_secret_value(),
+        timeout_ms=config.redis.timeout_ms,
+        lease_seconds=limits.IDEMPOTENCY_LEASE_SECONDS,
+        clock=SystemClock(),
+        on_state=lambda up: gauge.set(1 if up else 0),
+    )
+    stack.push_async_callback(lock.close)
+    return lock
+
+
+def _services(parts: Parts, auth: PayAuthFilter, in_flight: InFlight) -> Services:
+    async def resend(delivery_id: str) -> Delivery:
+        delivery = await parts.dispatcher.resend(delivery_id)
+        for soon in parts.dispatch_soon:
+            soon()
+        return delivery
+
+    async def resolve(discrepancy_id: str, note: str, by: str, request_id: str) -> Discrepancy | None:
+        return await resolve_discrepancy(
+            parts.storage, parts.clock, discrepancy_id, note=note, by=by, request_id=request_id
+        )
+
+    return Services(
+        mode=parts.config.mode,
+        version=__version__,
+        storage=parts.storage,
+        wechat=parts.wechat,
+        plugin=parts.plugin,
+        settlement=parts.settlement,
+        gate=parts.gate,
+        auth=auth,
+        metrics=parts.metrics,
+        clock=parts.clock,
+        entropy=parts.entropy,
+        in_flight=in_flight,
+        rejected=RejectedRows(parts.clock),
+        reconcile_state=parts.reconciler.state,
+        resend=resend,
+        resolve=resolve,
+    )
+
+
+def _workers(parts: Parts) -> list[Periodic]:
+    def failed(name: str, error: BaseException) -> None:
+        parts.metrics.worker_errors.labels(name).inc()
+        log.error("worker_failed", worker=name, error=repr(error))
+
+    config = parts.config
+    housekeeping = Housekeeping(storage=parts.storage, wechat=parts.wechat, clock=parts.clock, metrics=parts.metrics)
+
+    def every(name: str, work: Callable[[], Awaitable[None]], seconds: float) -> Periodic:
+        return Periodic(name, work, interval_seconds=seconds, on_error=failed)
+
+    workers = [
+        every("housekeeping", housekeeping.run, limits.HOUSEKEEPING_INTERVAL_SECONDS),
+        every("webhooks", parts.dispatcher.run, DISPATCH_INTERVAL_SECONDS),
+    ]
+    parts.dispatch_soon.append(workers[1].kick)
+    if config.reconcile_enabled:
+        workers.append(every("reconciler", parts.reconciler.run, config.reconcile_interval_seconds))
+    if config.bills.enabled:
+        workers.append(every("bills", parts.bills.run_due, BILL_INTERVAL_SECONDS))
+    return workers
+
+
+async def serve(config: Config, config_path: Path, *, ready: Callable[[str], None]) -> int:
+    """Run the daemon until SIGTERM or SIGINT; returns the exit code. ``ready`` is told one line when it listens.
+
+    A second signal ends at once with exit code 70. Raises ConfigError, StorageError or OSError when it cannot start.
+    """
+    try:
+        sockets = bind_sockets(config.server.port, config.server.host)
+    except OSError as exc:
+        complaint = Complaint(
+            "server.port", f"cannot listen on {config.server.host}:{config.server.port}: {exc.strerror}"
+        )
+        raise ConfigError([complaint]) from exc
+    port = sockets[0].getsockname()[1]
+    scheme = "https" if config.server.tls_cert_path else "http"
+    own_host = "127.0.0.1" if config.server.host in ("0.0.0.0", "::", "") else config.server.host  # noqa: S104
+    notify_url = f"{scheme}://{own_host}:{port}/pay/notify/wechat"
+    async with open_gateway(config, notify_url=notify_url, with_simulator=True) as gateway:  # noqa: SIM117
+        async with open_parts(config, gateway) as parts:
+            in_flight = InFlight()
+            auth = PayAuthFilter(config.pay, clock=SystemClock(), on_refusal=_count_refusal(parts.metrics))
+            server = HTTPServer(
+                PaydApplication(_services(parts, auth, in_flight)),
+                ssl_options=_tls(config),
+                max_header_size=limits.HEADER_BYTES_MAX,
+                max_body_size=4 * limits.BODY_BYTES_MAX,
+                idle_connection_timeout=limits.IDLE_CONNECTION_SECONDS,
+                body_timeout=limits.BODY_TIMEOUT_SECONDS,
+            )
+            workers = _workers(parts)
+            stop = _signals(auth, config_path)
+            server.add_sockets(sockets)
+            for worker in workers:
+                worker.start()
+                worker.kick()
+            where = f"{scheme}://{config.server.host}:{port}"
+            simulator = f", simulator {gateway.simulator_url}" if gateway.simulator_url else ""
+            ready(f"payd {__version__} listening on {where} (mode {config.mode}{simulator})")
+            await stop.wait()
+            return await _drain(server, in_flight, workers)
+
+
+def _count_refusal(metrics: Metrics) -> Callable[[str], None]:
+    def count(reason: str) -> None:
+        counter = metrics.auth_refusals.get(reason)
+        if counter is not None:
+            counter.inc()
+
+    return count
+
+
+def _tls(config: Config) -> ssl.SSLContext | None:
+    if config.server.tls_cert_path is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(config.server.tls_cert_path, config.server.tls_key_path)
+    except (OSError, ssl.SSLError) as exc:
+        raise ConfigError([Complaint("server.tls_cert_path", f"cannot be used: {exc}")]) from exc
+    return context
+
+
+def _signals(auth: PayAuthFilter, config_path: Path) -> asyncio.Event:
+    """End on SIGTERM and SIGINT, at once on the second; read the API keys again on SIGHUP."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        if stop.is_set():
+            os._exit(70)
+        stop.set()
+
+    def reload() -> None:
+        try:
+            auth.reload(load_config(config_path, os.environ).pay)
+            log.info("api_keys_reloaded")
+        except PaydError as error:
+            log.error("api_keys_kept", error=str(error))
+
+    for number, act in ((signal.SIGTERM, end), (signal.SIGINT, end), (signal.SIGHUP, reload)):
+        loop.add_signal_handler(number, act)
+    return stop
+
+
+async def _drain(server: HTTPServer, in_flight: InFlight, workers: list[Periodic]) -> int:
+    """Stop listening, let what is under way finish, stop the workers, and only then cut idle connections."""
+    log.info("draining", in_flight=in_flight.count)
+    in_flight.draining = True
+    server.stop()
+    try:
+        async with asyncio.timeout(limits.DRAIN_SECONDS):
+            while in_flight.count:
+                in_flight.idle.clear()
+                await in_flight.idle.wait()
+    except TimeoutError:
+        log.error("drain_gave_up", in_flight=in_flight.count)
+    for worker in workers:
+        await worker.stop()
+    await server.close_all_connections()
+    log.info("stopped")
+    return 0

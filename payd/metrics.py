@@ -1,0 +1,189 @@
+"""Every metric payd exports, on its own registry. The only file (with the dashboard's parser) that imports the library.
+
+Naming rule: ``payd_`` + what + base unit + ``_total`` on counters; the four ``pay_auth_*`` names are the contract's.
+Label values are enums or route templates, created at start so that an alert can see zero; never a number of an order,
+a key, an address or a person. Gauges that need the database are set by housekeeping, never during a scrape.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.exposition import choose_encoder
+
+from payd import __version__
+from payd.models.evidence import Source
+from payd.models.notification import NotificationResult
+from payd.models.states import OrderState, PaymentState, RefundState
+
+#: Around 5, 50, 250 ms, 1 s and WeChat's five seconds.
+SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+WECHAT_OPERATIONS: Final = (
+    "prepay", "query", "close", "refund", "refund_query", "abnormal_refund", "bill", "download", "certificates", "echo",
+)  # fmt: skip
+WECHAT_OUTCOMES: Final = ("ok", "refused", "unknown")
+COMMIT_OUTCOMES: Final = ("ok", "stale", "exists", "refused", "unavailable")
+IDEMPOTENCY_OUTCOMES: Final = ("started", "replayed", "in_use", "reused", "resumed")
+WEBHOOK_OUTCOMES: Final = ("ok", "failed", "dead")
+RECONCILE_OUTCOMES: Final = ("ok", "error")
+AUTH_REFUSALS: Final = ("missing_key", "invalid_key", "scope_denied", "not_configured")
+STATES: Final = {"order": OrderState, "payment": PaymentState, "refund": RefundState}
+
+
+class Metrics:
+    """The process's instruments; built once by the daemon and handed to every part that counts."""
+
+    def __init__(self, *, mode: str, routes: tuple[str, ...] = ()) -> None:
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        build = Gauge("payd_build_info", "Version and mode of this daemon", ["version", "mode"], registry=registry)
+        build.labels(__version__, mode).set(1)
+        self._http(registry, routes)
+        self._money(registry)
+        self._wechat(registry)
+        self._storage(registry)
+        self._work(registry)
+        self._auth(registry)
+
+    def _http(self, registry: CollectorRegistry, routes: tuple[str, ...]) -> None:
+        self.http_requests = Counter(
+            "payd_http_requests_total", "Answers by route template", ["route", "method", "status"], registry=registry
+        )
+        self.http_duration = Histogram(
+            "payd_http_request_duration_seconds", "Time to answer", ["route"], buckets=SECONDS, registry=registry
+        )
+        self.http_in_flight = Gauge("payd_http_requests_in_flight", "Requests being answered", registry=registry)
+        for route in routes:
+            self.http_duration.labels(route)
+        self.notifications = Counter(
+            "payd_notifications_total", "WeChat's callbacks by verdict", ["result"], registry=registry
+        )
+        self.notification_results = {r: self.notifications.labels(r.value) for r in NotificationResult}
+
+    def _money(self, registry: CollectorRegistry) -> None:
+        self.transitions = Counter(
+            "payd_transitions_total", "State changes by source", ["subject", "state", "source"], registry=registry
+        )
+        for subject, states in STATES.items():
+            for state in states:
+                for source in Source:
+                    self.transitions.labels(subject, state.value, source.value)
+        self.orders = Gauge("payd_orders", "Orders by state", ["status"], registry=registry)
+        self.refunds = Gauge("payd_refunds", "Refunds by state", ["status"], registry=registry)
+        self.paid_fen = Counter("payd_paid_amount_fen_total", "Money received, in fen", ["currency"], registry=registry)
+        self.refunded_fen = Counter(
+            "payd_refunded_amount_fen_total", "Money paid back, in fen", ["currency"], registry=registry
+        )
+        self.paid_fen.labels("CNY")
+        self.refunded_fen.labels("CNY")
+        self.paid_orders = Counter("payd_paid_orders_total", "Orders that became PAID", registry=registry)
+        self.day_created = Gauge("payd_day_created_orders", "Orders created today (Beijing day)", registry=registry)
+        self.day_paid = Gauge("payd_day_paid_orders", "Orders paid today (Beijing day)", registry=registry)
+        self.day_paid_fen = Gauge("payd_day_paid_amount_fen", "Fen received today (Beijing day)", registry=registry)
+        self.day_refunded_fen = Gauge(
+            "payd_day_refunded_amount_fen", "Fen paid back today (Beijing day)", registry=registry
+        )
+        self.discrepancies_open = Gauge("payd_discrepancies_open", "Contradictions waiting", registry=registry)
+
+    def _wechat(self, registry: CollectorRegistry) -> None:
+        self.wechat_requests = Counter(
+            "payd_wechat_requests_total", "Calls to WeChat by outcome", ["operation", "outcome"], registry=registry
+        )
+        self.wechat_duration = Histogram(
+            "payd_wechat_request_duration_seconds", "Time of a call", ["operation"], buckets=SECONDS, registry=registry
+        )
+        for operation in WECHAT_OPERATIONS:
+            self.wechat_duration.labels(operation)
+            for outcome in WECHAT_OUTCOMES:
+                self.wechat_requests.labels(operation, outcome)
+        self.clock_skew = Gauge("payd_clock_skew_seconds", "WeChat's clock minus ours", registry=registry)
+        self.key_days_left: Gauge | None = None
+
+    def _storage(self, registry: CollectorRegistry) -> None:
+        self.commits = Counter("payd_storage_commits_total", "ChangeSets by outcome", ["outcome"], registry=registry)
+        self.commit_outcomes = {outcome: self.commits.labels(outcome) for outcome in COMMIT_OUTCOMES}
+        self.commit_duration = Histogram(
+            "payd_storage_commit_duration_seconds", "Time until on disk", buckets=SECONDS, registry=registry
+        )
+        self.commit_batch = Histogram(
+            "payd_storage_batch_size", "ChangeSets in one fsync", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
+            registry=registry,
+        )  # fmt: skip
+        self.queue_depth = Gauge("payd_storage_queue_depth", "ChangeSets waiting for the writer", registry=registry)
+        self.wal_bytes = Gauge("payd_storage_wal_bytes", "Size of the write-ahead log", registry=registry)
+        self.file_bytes = Gauge("payd_storage_file_bytes", "Size of the database", registry=registry)
+        self.free_bytes = Gauge("payd_storage_free_bytes", "Space left on its disk", registry=registry)
+        self.loop_lag = Gauge("payd_loop_lag_seconds", "How late the loop ran its last tick", registry=registry)
+
+    def _work(self, registry: CollectorRegistry) -> None:
+        self.oldest_open = Gauge(
+            "payd_oldest_open_timestamp_seconds", "Creation of the oldest open one; 0 none", ["subject"],
+            registry=registry,
+        )  # fmt: skip
+        for subject in ("payment", "refund"):
+            self.oldest_open.labels(subject)
+        self.idempotency = Counter(
+            "payd_idempotency_total", "What became of an Idempotency-Key", ["outcome"], registry=registry
+        )
+        for outcome in IDEMPOTENCY_OUTCOMES:
+            self.idempotency.labels(outcome)
+        self.reconcile_runs = Counter("payd_reconcile_runs_total", "Runs", ["outcome"], registry=registry)
+        for outcome in RECONCILE_OUTCOMES:
+            self.reconcile_runs.labels(outcome)
+        self.reconcile_last_success = Gauge(
+            "payd_reconcile_last_success_timestamp_seconds", "End of the last good run; 0 none", registry=registry
+        )
+        self.reconcile_backlog = Gauge("payd_reconcile_backlog", "Payments and refunds due", registry=registry)
+        self.reconcile_corrections = Counter(
+            "payd_reconcile_corrections_total", "States moved by asking", registry=registry
+        )
+        self.webhook_attempts = Counter("payd_webhook_attempts_total", "Tries", ["outcome"], registry=registry)
+        for outcome in WEBHOOK_OUTCOMES:
+            self.webhook_attempts.labels(outcome)
+        self.webhook_backlog = Gauge("payd_webhook_backlog", "Deliveries pending", registry=registry)
+        self.webhook_oldest = Gauge(
+            "payd_webhook_oldest_pending_timestamp_seconds", "Oldest pending delivery; 0 none", registry=registry
+        )
+        self.worker_errors = Counter(
+            "payd_worker_errors_total", "Runs of a worker that raised", ["worker"], registry=registry
+        )
+
+    def _auth(self, registry: CollectorRegistry) -> None:
+        self.auth_refusals = {
+            reason: Counter(f"pay_auth_{reason}_total", "Requests refused by PayAuthFilter", registry=registry)
+            for reason in AUTH_REFUSALS
+        }
+        self.key_requests = Counter(
+            "payd_api_key_requests_total", "Requests by the short id of their key", ["key_id"], registry=registry
+        )
+        self.redis_up: Gauge | None = None
+
+    def watch_redis(self) -> Gauge:
+        """Add the Redis gauge: it exists only where Redis is configured."""
+        self.redis_up = Gauge("payd_redis_up", "Whether the lock in front answers", registry=self.registry)
+        return self.redis_up
+
+    def watch_key_days(self) -> Gauge:
+        """Add the certificate gauge: it exists only where a platform certificate is in use."""
+        if self.key_days_left is None:
+            self.key_days_left = Gauge(
+                "payd_platform_key_days_left", "Days until the platform certificate ends", registry=self.registry
+            )
+        return self.key_days_left
+
+    def wechat_call(self, operation: str, outcome: str, seconds: float) -> None:
+        """Count one call to WeChat."""
+        self.wechat_requests.labels(operation, outcome).inc()
+        self.wechat_duration.labels(operation).observe(seconds)
+
+    def committed(self, outcome: str, seconds: float, batch_size: int) -> None:
+        """Count one ChangeSet: its outcome, the seconds from call to answer, and how many shared its fsync."""
+        self.commit_outcomes[outcome].inc()
+        self.commit_duration.observe(seconds)
+        self.commit_batch.observe(batch_size)
+
+    def exposition(self, accept: str) -> tuple[bytes, str]:
+        """Write all metrics in the form that ``accept`` asks for; returns body and content type."""
+        encoder, content_type = choose_encoder(accept)
+        return encoder(self.registry), content_type

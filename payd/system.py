@@ -1,0 +1,50 @@
+"""The machine's own time and randomness, behind the ports."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def now(self) -> datetime:
+        """Tell the wall clock, aware, UTC."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Tell seconds since some start; never jumps back."""
+        return time.monotonic()
+
+
+class FollowingClock(SystemClock):
+    """The wall clock moved forward by a simulator: in mode sandbox, payd's days pass when the simulator's do.
+
+    Only for what payd writes into its books. What goes over the wire is always signed with the real time.
+    """
+
+    def __init__(self, offset_seconds: Callable[[], float]) -> None:
+        self._offset_seconds = offset_seconds
+
+    def now(self) -> datetime:
+        """Tell the wall clock plus the simulator's offset."""
+        return datetime.now(UTC) + timedelta(seconds=self._offset_seconds())
+
+
+class SystemEntropy:
+    """The operating system's randomness; jitter from a quick generator seeded by it."""
+
+    def __init__(self) -> None:
+        self._jitter = random.Random(secrets.randbits(64))  # noqa: S311 -- spreads retries, guards nothing
+
+    def token_hex(self, byte_count: int) -> str:
+        """Draw random bytes as lower-case hex, cryptographically strong."""
+        return secrets.token_hex(byte_count)
+
+    def uniform(self, low: float, high: float) -> float:
+        """Draw a float for jitter."""
+        return self._jitter.uniform(low, high)

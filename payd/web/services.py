@@ -1,0 +1,78 @@
+"""What the controllers are given: every part built once by the daemon."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from payd import limits
+from payd.metrics import Metrics
+from payd.models.discrepancy import Discrepancy
+from payd.models.reconcile import ReconcileState
+from payd.models.webhook import Delivery
+from payd.plugin.idempotency import IdempotencyGate
+from payd.plugin.pay_plugin import PayPlugin
+from payd.plugin.settlement import Settlement
+from payd.ports import Clock, Entropy, Storage, WechatPay
+from payd.web.pay_auth_filter import PayAuthFilter
+
+
+@dataclass(slots=True)
+class InFlight:
+    """Counts the requests being answered, so that a drain can wait for them."""
+
+    count: int = 0
+    draining: bool = False
+    idle: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def enter(self) -> None:
+        """Begin one."""
+        self.count += 1
+        self.idle.clear()
+
+    def leave(self) -> None:
+        """End one."""
+        self.count -= 1
+        if self.count == 0:
+            self.idle.set()
+
+
+class RejectedRows:
+    """Says whether another rejected callback gets a row for the inspector: a flood must not fill the disk."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._second = 0
+        self._count = 0
+
+    def allow(self) -> bool:
+        """Count one."""
+        second = int(self._clock.monotonic())
+        if second != self._second:
+            self._second, self._count = second, 0
+        self._count += 1
+        return self._count <= limits.REJECTED_CALLBACKS_STORED_PER_SECOND
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The parts that answer requests. ``reconcile_state`` tells the last run; ``resend`` sends a delivery again;
+    ``resolve(id, note, by, request_id)`` closes a discrepancy (None: there is none)."""
+
+    mode: str
+    version: str
+    storage: Storage
+    wechat: WechatPay
+    plugin: PayPlugin
+    settlement: Settlement
+    gate: IdempotencyGate
+    auth: PayAuthFilter
+    metrics: Metrics
+    clock: Clock
+    entropy: Entropy
+    in_flight: InFlight
+    rejected: RejectedRows
+    reconcile_state: Callable[[], ReconcileState]
+    resend: Callable[[str], Awaitable[Delivery]]
+    resolve: Callable[[str, str, str, str], Awaitable[Discrepancy | None]]

@@ -1,0 +1,188 @@
+"""WechatCallbackController: WeChat's notifications, by numbered checks (contract 1.9).
+
+Checks 1-6 (headers, time, serial, signature, envelope, decryption) are ``wechat/notifications.py``'s; here follow:
+
+7. ``original_type`` and ``event_type`` say payment or refund;
+8.-11. merchant, order, amount and the move itself: decided in the one room (`plugin/settlement.py`).
+
+204 is answered only after the commit is on disk. Nothing else is done while WeChat waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import orjson
+
+from payd import limits
+from payd.core.changes import new_discrepancy
+from payd.errors import RequestError, StorageError, VerificationError
+from payd.models.changes import ChangeSet
+from payd.models.discrepancy import DiscrepancyKind
+from payd.models.notification import NotificationRecord, NotificationResult, OpenedNotification, Step
+from payd.plugin.settlement import Receipt
+from payd.web.base_controller import JSON, BaseController
+
+#: (original_type, event_type) that payd acts upon.
+PAYMENT_EVENTS: Final = frozenset({("transaction", "TRANSACTION.SUCCESS")})
+REFUND_EVENTS: Final = frozenset(
+    {("refund", "REFUND.SUCCESS"), ("refund", "REFUND.ABNORMAL"), ("refund", "REFUND.CLOSED")}
+)
+
+#: What a failed check is called in metrics and the inspector, by its step.
+RESULT_OF_STEP: Final = {
+    "headers": NotificationResult.HEADERS_MISSING,
+    "timestamp": NotificationResult.TIMESTAMP_SKEW,
+    "serial": NotificationResult.SERIAL_UNKNOWN,
+    "signature": NotificationResult.SIGNATURE_INVALID,
+    "envelope": NotificationResult.BODY_INVALID,
+    "decrypt": NotificationResult.DECRYPT_FAILED,
+    "resource": NotificationResult.BODY_INVALID,
+}
+
+
+class WechatCallbackController(BaseController):
+    """POST /pay/notify/wechat."""
+
+    async def wechat_notify(self) -> None:
+        """Verify, apply, and answer within the deadline whatever happens."""
+        steps: list[Step] = []
+        try:
+            async with asyncio.timeout(limits.NOTIFY_DEADLINE_SECONDS):
+                await self._receive(steps)
+        except VerificationError as error:
+            await self._reject(error, steps)
+        except (StorageError, TimeoutError):
+            self._count(NotificationResult.STORAGE_UNAVAILABLE)
+            self._fail(503, "storage unavailable, send again")
+
+    async def _receive(self, steps: list[Step]) -> None:
+        opened = await self.services.wechat.open_notification(self.request.headers, self.request.body, steps)
+        kind = (opened.original_type, opened.event_type)
+        settlement, result = self.services.settlement, None
+        if kind in PAYMENT_EVENTS:
+            steps.append(Step(step="event", verdict="ok"))
+            evidence = self.services.wechat.payment_evidence(opened)
+            receipt = self._receipt(opened, steps, out_trade_no=evidence.out_trade_no, out_refund_no=None)
+            decision = await settlement.payment(evidence, request_id=self.request_id, receipt=receipt)
+        elif kind in REFUND_EVENTS:
+            steps.append(Step(step="event", verdict="ok"))
+            refund = self.services.wechat.refund_evidence(opened)
+            receipt = self._receipt(opened, steps, out_trade_no=refund.out_trade_no, out_refund_no=refund.out_refund_no)
+            decision = await settlement.refund(refund, request_id=self.request_id, receipt=receipt)
+        else:
+            result = await self._foreign(opened, steps)
+            decision = None
+        if result is None:
+            result = _result(decision.result if decision else "order_unknown")
+        self._count(result)
+        self.set_status(204)
+        self.set_header("X-Request-Id", self.request_id)
+        self.clear_header("Content-Type")
+        self.finish()
+
+    def _receipt(
+        self, opened: OpenedNotification, steps: list[Step], *, out_trade_no: str | None, out_refund_no: str | None
+    ) -> Receipt:
+        """Make the inspector's row once the verdict is known; it is committed with what the verdict writes."""
+        record_id, received_at = self.services.entropy.token_hex(12), self.services.clock.now()
+
+        def receipt(result: NotificationResult) -> NotificationRecord:
+            return NotificationRecord(
+                id=record_id,
+                received_at=received_at,
+                wechat_id=opened.wechat_id,
+                event_type=opened.event_type,
+                out_trade_no=out_trade_no,
+                out_refund_no=out_refund_no,
+                result=result,
+                steps=(*steps, *_book_steps(result)),
+            )
+
+        return receipt
+
+    async def _foreign(self, opened: OpenedNotification, steps: list[Step]) -> NotificationResult:
+        """A verified callback of another product: nothing moves, a person is told, WeChat is answered 204."""
+        steps.append(Step(step="event", verdict=f"not ours: {opened.original_type} {opened.event_type}"[:200]))
+        number = opened.resource.get("out_trade_no")
+        number = number if isinstance(number, str) else None
+        receipt = self._receipt(opened, steps, out_trade_no=number, out_refund_no=None)
+        result = NotificationResult.EVENT_UNKNOWN
+        found = new_discrepancy(
+            DiscrepancyKind.EVENT_FOREIGN,
+            out_trade_no=number,
+            out_refund_no=None,
+            transaction_id=None,
+            detail={"original_type": opened.original_type[:32], "event_type": opened.event_type[:32]},
+            now=self.services.clock.now(),
+        )
+        discrepancies = () if opened.original_type == "security" else (found,)
+        await self.services.storage.commit(
+            ChangeSet(open_discrepancies=discrepancies, notifications=(receipt(result),))
+        )
+        return result
+
+    async def _reject(self, error: VerificationError, steps: list[Step]) -> None:
+        """Answer what could not be verified or opened; keep a row for the inspector if the disk allows."""
+        result = RESULT_OF_STEP.get(error.step, NotificationResult.BODY_INVALID)
+        if error.reason == "probe":
+            result = NotificationResult.PROBE
+        self._count(result)
+        record = NotificationRecord(
+            id=self.services.entropy.token_hex(12),
+            received_at=self.services.clock.now(),
+            wechat_id=None,
+            event_type=None,
+            out_trade_no=None,
+            out_refund_no=None,
+            result=result,
+            steps=tuple(steps),
+        )
+        if self.services.rejected.allow():
+            try:
+                async with asyncio.timeout(1):
+                    await self.services.storage.commit(ChangeSet(notifications=(record,)))
+            except (StorageError, TimeoutError):
+                pass  # the refusal stands on its own: it needs no row
+        self._fail(error.status, f"{error.step}: {error.reason}")
+
+    def _count(self, result: NotificationResult) -> None:
+        self.services.metrics.notification_results[result].inc()
+
+    def _fail(self, status: int, message: str) -> None:
+        self.answer(status, orjson.dumps({"code": "FAIL", "message": message[:256]}), JSON)
+
+    def refuse(self, error: RequestError) -> None:
+        """Answer in WeChat's shape, whatever goes wrong on this path."""
+        statuses = {"body_too_large": 413, "method_not_allowed": 405, "storage_unavailable": 503}
+        self.clear()
+        self._fail(statuses.get(error.code, 500), error.code)
+
+
+def _result(word: str) -> NotificationResult:
+    return NotificationResult("repeat" if word == "waiting" else word)
+
+
+#: The numbered checks against the books, in order; each result names the one that failed.
+BOOK_STEPS: Final = ("merchant", "order", "amount", "apply")
+FAILED_STEP: Final = {
+    NotificationResult.MERCHANT_MISMATCH: "merchant",
+    NotificationResult.ORDER_UNKNOWN: "order",
+    NotificationResult.AMOUNT_MISMATCH: "amount",
+    NotificationResult.CONTRADICTION: "apply",
+}
+
+
+def _book_steps(result: NotificationResult) -> tuple[Step, ...]:
+    """Write the verdicts of the checks that the books made; those after a failed one were not reached."""
+    if result is NotificationResult.EVENT_UNKNOWN:
+        return ()
+    failed = FAILED_STEP.get(result)
+    written = []
+    for name in BOOK_STEPS:
+        if name == failed:
+            written.append(Step(step=name, verdict=result.value))
+            break
+        written.append(Step(step=name, verdict=result.value if name == "apply" else "ok"))
+    return tuple(written)
