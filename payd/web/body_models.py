@@ -226,10 +226,34 @@ class SettleInfo(Body):
     profit_sharing: bool | None = None
 
 
+#: The rules about two members, as JSON Schema says them; ``bodies.py`` enforces them.
+_NULL: Final = {"type": "null"}
+_OBJECT: Final = {"type": "object"}
+_OWN_MEMBERS: Final[list[Any]] = [
+    {
+        "if": {"properties": {"trade_type": {"const": "JSAPI"}}, "required": ["trade_type"]},
+        "then": {"properties": {"payer": _OBJECT}, "required": ["payer"]},
+        "else": {"properties": {"payer": _NULL}},
+    },
+    {
+        "if": {"properties": {"trade_type": {"const": "H5"}}, "required": ["trade_type"]},
+        "then": {
+            "properties": {"scene_info": {**_OBJECT, "properties": {"h5_info": _OBJECT}, "required": ["h5_info"]}},
+            "required": ["scene_info"],
+        },
+        "else": {"properties": {"scene_info": {"properties": {"h5_info": _NULL}}}},
+    },
+]
+_ONE_ORDER: Final[list[Any]] = [
+    {"properties": {one: {"type": "string"}, other: _NULL}, "required": [one]}
+    for one, other in (("out_trade_no", "transaction_id"), ("transaction_id", "out_trade_no"))
+]
+
+
 class CreateBody(Body):
     """POST /pay/create."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [
+    model_config = ConfigDict(json_schema_extra={"allOf": _OWN_MEMBERS, "examples": [
         {"description": "Tea", "amount": {"total": 3800, "currency": "CNY"}, "out_trade_no": "shop-20261123-1"},
         {"description": "Tea", "amount": {"total": 1900}, "trade_type": "JSAPI", "payer": {"openid": "oUpF8uMuAJO_M2"}},
     ]})  # fmt: skip
@@ -261,7 +285,7 @@ class CloseBody(Body):
     out_trade_no: LookedUp
 
 
-class RefundAmount(Body):
+class RefundAsked(Body):
     """How much goes back."""
 
     refund: int = Field(ge=1, le=limits.INTEGER_MAX, description="in fen")
@@ -281,13 +305,13 @@ class RefundGoods(Body):
 class RefundBody(Body):
     """POST /pay/refund. Exactly one of ``out_trade_no`` and ``transaction_id``."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [
+    model_config = ConfigDict(json_schema_extra={"oneOf": _ONE_ORDER, "examples": [
         {"out_trade_no": "shop-20261123-1", "out_refund_no": "back-1", "amount": {"refund": 1900}, "reason": "one tin"},
     ]})  # fmt: skip
 
     out_trade_no: LookedUp | None = None
     transaction_id: LookedUp | None = None
-    amount: RefundAmount
+    amount: RefundAsked
     out_refund_no: OutRefundNo | None = Field(default=None, description="made by payd when absent")
     reason: Annotated[str, WechatText(limits.REASON_BYTES_MAX)] | None = Field(
         default=None, description="shown to the payer"

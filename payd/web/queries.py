@@ -79,7 +79,7 @@ def decode_cursor(text: Any) -> Position:
     return position
 
 
-Limit = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=limits.PAGE_LIMIT_MAX)]
+Limit = Annotated[int, Field(ge=1, le=limits.PAGE_LIMIT_MAX), BeforeValidator(_whole)]
 Time = Annotated[datetime, PlainValidator(parse_time), WithJsonSchema({"type": "string", "format": "date-time"})]
 Cursor = Annotated[Position, PlainValidator(decode_cursor), WithJsonSchema({"type": "string", "minLength": 1})]
 

@@ -110,8 +110,8 @@ ROUTES: Final[tuple[Route, ...]] = (
         summary="Close an unpaid order at WeChat", body=CloseBody,
         problems=(*_COMMAND, "order_not_found", "order_paid"),
         success={
-            200: Answer("Closed, or it had ended unpaid before", "OrderView"),
-            202: Answer("WeChat did not answer clearly: the reconciler settles it", "CloseUnclearAnswer"),
+            200: Answer("Closed, or it had ended unpaid before", "CloseAnswer"),
+            202: Answer("WeChat did not answer clearly: the reconciler settles it", "CloseAnswer"),
         },
     ),
     Route(
@@ -187,6 +187,7 @@ ROUTES: Final[tuple[Route, ...]] = (
             400: Answer("Not parsable or not decryptable", "NotifyFailure"),
             401: Answer("Not verified", "NotifyFailure"),
             413: Answer("Larger than any notification", "NotifyFailure"),
+            500: Answer("payd's own fault: send it again", "NotifyFailure"),
             503: Answer("Storage trouble: send it again", "NotifyFailure"),
         },
     ),
@@ -211,7 +212,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="GET", path="/readyz", scope=PUBLIC, operation_id="readyz", checked=False,
         summary="Whether payd can do work: database writable, keys loaded, not draining",
-        success={200: Answer("It can", "HealthAnswer"), 503: Answer("It cannot; says why", "HealthAnswer")},
+        success={200: Answer("It can", "ReadyAnswer"), 503: Answer("It cannot; says why", "ReadyAnswer")},
     ),
     Route(
         method="GET", path="/openapi.json", scope=PUBLIC, operation_id="openapi", checked=False,
