@@ -83,8 +83,8 @@ class Counts:
     """What one share came to; shares add up. ``*_fen`` are sums in fen.
 
     ``paid_fen``, ``refunded_fen``, ``fee_fen``: of the bill's rows that the books know. ``books_*``: what the books
-    hold of that day. ``healed_*``: numbers that WeChat was asked about, and then both sides agreed; ``unasked``: numbers
-    where WeChat's answer was not clear.
+    hold of that day. ``healed_*``: numbers that WeChat was asked about, and then both sides agreed; ``unasked``:
+    numbers where WeChat's answer was not clear.
     """
 
     payments: int = 0
