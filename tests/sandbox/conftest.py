@@ -72,7 +72,13 @@ class RawMerchant:
         self._client.close()
 
     def authorization(
-        self, method: str, target: str, body: bytes, *, timestamp: int | None = None, nonce: str | None = None,
+        self,
+        method: str,
+        target: str,
+        body: bytes,
+        *,
+        timestamp: int | None = None,
+        nonce: str | None = None,
         **wrong: str,
     ) -> str:
         timestamp = int(self.wall()) if timestamp is None else timestamp
@@ -80,25 +86,43 @@ class RawMerchant:
         text = f"{method}\n{target}\n{timestamp}\n{nonce}\n".encode() + body + b"\n"
         signature = base64.b64encode(self.key.sign(text, padding.PKCS1v15(), hashes.SHA256())).decode()
         fields = {
-            "mchid": self.facts.mchid, "nonce_str": nonce, "signature": signature,
-            "timestamp": str(timestamp), "serial_no": self.facts.merchant_serial_no} | wrong
+            "mchid": self.facts.mchid,
+            "nonce_str": nonce,
+            "signature": signature,
+            "timestamp": str(timestamp),
+            "serial_no": self.facts.merchant_serial_no,
+        } | wrong
         return "WECHATPAY2-SHA256-RSA2048 " + ",".join(f'{name}="{value}"' for name, value in fields.items())
 
     async def send(
-        self, method: str, target: str, body: Any = None, *, headers: dict[str, str | None] | None = None,
-        raw: bytes | None = None, timeout: float = 10, **signing: Any,
+        self,
+        method: str,
+        target: str,
+        body: Any = None,
+        *,
+        headers: dict[str, str | None] | None = None,
+        raw: bytes | None = None,
+        timeout: float = 10,
+        **signing: Any,
     ) -> Answer:
         """One signed request; ``headers`` with None take a header away."""
         content = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
         wanted: dict[str, str | None] = {
             "Authorization": self.authorization(method, target, content, **signing),
-            "Accept": "application/json", "User-Agent": "payd-tests", "Content-Type": "application/json",
+            "Accept": "application/json",
+            "User-Agent": "payd-tests",
+            "Content-Type": "application/json",
             "Wechatpay-Serial": None,
         } | (headers or {})
         request = HTTPRequest(
-            self.base_url + target, method=method, body=content if method == "POST" else None,
+            self.base_url + target,
+            method=method,
+            body=content if method == "POST" else None,
             headers={name: value for name, value in wanted.items() if value is not None},
-            user_agent=None, decompress_response=False, request_timeout=timeout)
+            user_agent=None,
+            decompress_response=False,
+            request_timeout=timeout,
+        )
         if wanted["User-Agent"] is None:
             request.headers["User-Agent"] = ""
         answer: HTTPResponse = await self._client.fetch(request, raise_error=False)
@@ -113,9 +137,13 @@ class RawMerchant:
     def prepay_body(self, out_trade_no: str = "order-000001", **changes: Any) -> dict[str, Any]:
         """A Native prepay; ``changes`` replace members, None removes one."""
         body = {
-            "appid": self.facts.appid, "mchid": self.facts.mchid, "description": "一杯茶",
-            "out_trade_no": out_trade_no, "notify_url": "http://127.0.0.1:9/notify",
-            "amount": {"total": 100, "currency": "CNY"}} | changes
+            "appid": self.facts.appid,
+            "mchid": self.facts.mchid,
+            "description": "一杯茶",
+            "out_trade_no": out_trade_no,
+            "notify_url": "http://127.0.0.1:9/notify",
+            "amount": {"total": 100, "currency": "CNY"},
+        } | changes
         return {name: value for name, value in body.items() if value is not None}
 
     async def prepay(self, out_trade_no: str = "order-000001", product: str = "native", **changes: Any) -> Answer:
@@ -131,9 +159,11 @@ class RawMerchant:
 
     def refund_body(self, out_refund_no: str = "refund-1", fen: int = 40, **changes: Any) -> dict[str, Any]:
         body = {
-            "out_trade_no": "order-000001", "out_refund_no": out_refund_no,
+            "out_trade_no": "order-000001",
+            "out_refund_no": out_refund_no,
             "amount": {"refund": fen, "total": 100, "currency": "CNY"},
-            "notify_url": "http://127.0.0.1:9/notify"} | changes
+            "notify_url": "http://127.0.0.1:9/notify",
+        } | changes
         return {name: value for name, value in body.items() if value is not None}
 
     async def refund(self, out_refund_no: str = "refund-1", fen: int = 40, **changes: Any) -> Answer:
@@ -166,8 +196,10 @@ class RawMerchant:
     def unseal(self, resource: dict[str, Any]) -> bytes:
         """Section 4.1, by hand."""
         return AESGCM(self.facts.api_v3_key.encode()).decrypt(
-            resource["nonce"].encode(), base64.b64decode(resource["ciphertext"]),
-            resource.get("associated_data", "").encode())
+            resource["nonce"].encode(),
+            base64.b64decode(resource["ciphertext"]),
+            resource.get("associated_data", "").encode(),
+        )
 
 
 class Controls:
@@ -181,8 +213,12 @@ class Controls:
         if method == "POST" and content is None:
             content = ""
         request = HTTPRequest(
-            f"{self._merchant.base_url}/_sandbox/{path}", method=method, body=content, headers=headers,
-            request_timeout=30)
+            f"{self._merchant.base_url}/_sandbox/{path}",
+            method=method,
+            body=content,
+            headers=headers,
+            request_timeout=30,
+        )
         answer = await self._merchant._client.fetch(request, raise_error=False)
         return Answer(answer.code, answer.body, answer.headers)
 

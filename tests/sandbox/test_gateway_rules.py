@@ -10,15 +10,18 @@ QUERY = "/v3/pay/transactions/out-trade-no/order-000001"
 REFUND = "/v3/refund/domestic/refunds/refund-1"
 
 
-@pytest.mark.parametrize("method, target, status", [
-    ("GET", "/", 404),
-    ("GET", "/v3/pay/transactions", 404),
-    ("POST", "/v3/pay/transactions/native/", 404),
-    ("POST", "//v3/pay/transactions/native", 404),
-    ("GET", "/v3/pay/transactions/native", 405),
-    ("POST", "/v3/certificates", 405),
-    ("GET", QUERY + "/close", 405),
-])
+@pytest.mark.parametrize(
+    "method, target, status",
+    [
+        ("GET", "/", 404),
+        ("GET", "/v3/pay/transactions", 404),
+        ("POST", "/v3/pay/transactions/native/", 404),
+        ("POST", "//v3/pay/transactions/native", 404),
+        ("GET", "/v3/pay/transactions/native", 405),
+        ("POST", "/v3/certificates", 405),
+        ("GET", QUERY + "/close", 405),
+    ],
+)
 async def test_unknown_path_and_method_are_answered_before_authentication(merchant, method, target, status):
     """404 and 405 have an empty body and no signature, even for a well-signed request."""
     answer = await merchant.send(method, target)
@@ -31,8 +34,8 @@ async def test_accept_is_missed_before_the_signature_outside_of_payments(merchan
     for missing in ("Accept", "User-Agent"):
         answer = await merchant.get(REFUND, headers={missing: None, "Authorization": None})
 
-        assert (400, "INVALID_REQUEST", False) == (answer.status, answer.json["code"], answer.signed)
-        assert "Http头缺少Accept或User-Agent" == answer.json["message"]
+        assert (answer.status, answer.json["code"], answer.signed) == (400, "INVALID_REQUEST", False)
+        assert answer.json["message"] == "Http头缺少Accept或User-Agent"
 
 
 async def test_accept_of_payments_is_missed_only_after_the_signature(merchant):
@@ -40,8 +43,8 @@ async def test_accept_of_payments_is_missed_only_after_the_signature(merchant):
     unsigned = await merchant.query(headers={"Accept": None, "Authorization": None})
     signed = await merchant.query(headers={"Accept": "text/html"})
 
-    assert (401, "SIGN_ERROR") == (unsigned.status, unsigned.json["code"])
-    assert (400, "INVALID_REQUEST", True) == (signed.status, signed.json["code"], signed.signed)
+    assert (unsigned.status, unsigned.json["code"]) == (401, "SIGN_ERROR")
+    assert (signed.status, signed.json["code"], signed.signed) == (400, "INVALID_REQUEST", True)
 
 
 async def test_missing_authorization_has_two_faces(merchant):
@@ -49,8 +52,8 @@ async def test_missing_authorization_has_two_faces(merchant):
     pay = await merchant.query(headers={"Authorization": None})
     refund = await merchant.get(REFUND, headers={"Authorization": None})
 
-    assert (401, "签名信息错误，验签失败", False) == (pay.status, pay.json["message"], "Request-ID" in pay.headers)
-    assert (401, "SIGN_ERROR", True) == (refund.status, refund.json["code"], "Request-ID" in refund.headers)
+    assert (pay.status, pay.json["message"], "Request-ID" in pay.headers) == (401, "签名信息错误，验签失败", False)
+    assert (refund.status, refund.json["code"], "Request-ID" in refund.headers) == (401, "SIGN_ERROR", True)
 
 
 def _mangled(good):
@@ -77,7 +80,7 @@ async def test_authorization_of_another_form_is_refused(merchant, what):
 
     answer = await merchant.get(target, headers={"Authorization": _mangled(good)[what]})
 
-    assert (401, "SIGN_ERROR", False) == (answer.status, answer.json["code"], answer.signed)
+    assert (answer.status, answer.json["code"], answer.signed) == (401, "SIGN_ERROR", False)
 
 
 async def test_the_five_fields_may_come_in_any_order(merchant):
@@ -88,7 +91,7 @@ async def test_the_five_fields_may_come_in_any_order(merchant):
 
     answer = await merchant.get(target, headers={"Authorization": backwards})
 
-    assert (404, "ORDER_NOT_EXIST") == (answer.status, answer.json["code"])
+    assert (answer.status, answer.json["code"]) == (404, "ORDER_NOT_EXIST")
 
 
 @pytest.mark.parametrize("distance, status", [(-301, 401), (-300, 404), (0, 404), (300, 404), (301, 401)])
@@ -111,19 +114,23 @@ async def test_window_is_checked_before_serial_and_signature(merchant, wall):
 async def test_serial_must_be_the_merchants_in_upper_case_hex(merchant):
     """Lower case, decimal, the platform's serial and the public key's id are all refused."""
     facts = merchant.facts
-    wrong = [facts.merchant_serial_no.lower(), str(int(facts.merchant_serial_no, 16)), facts.platform_serial_no,
-             facts.public_key_id]
+    wrong = [
+        facts.merchant_serial_no.lower(),
+        str(int(facts.merchant_serial_no, 16)),
+        facts.platform_serial_no,
+        facts.public_key_id,
+    ]
     for serial_no in wrong:
         answer = await merchant.query(serial_no=serial_no)
 
-        assert (401, "商户证书序列号有误。") == (answer.status, answer.json["message"])
+        assert (answer.status, answer.json["message"]) == (401, "商户证书序列号有误。")
 
 
 async def test_foreign_mchid_in_the_header_is_unknown(merchant):
     """Another merchant has no certificate here."""
     answer = await merchant.query(mchid="1900000001")
 
-    assert (401, "SIGN_ERROR") == (answer.status, answer.json["code"])
+    assert (answer.status, answer.json["code"]) == (401, "SIGN_ERROR")
 
 
 async def test_wrong_signature_tells_what_was_signed(merchant):
@@ -132,7 +139,7 @@ async def test_wrong_signature_tells_what_was_signed(merchant):
 
     answer = await merchant.get(target, nonce="n" * 32, signature="A" * 344)
 
-    assert (401, "SIGN_ERROR", False) == (answer.status, answer.json["code"], answer.signed)
+    assert (answer.status, answer.json["code"], answer.signed) == (401, "SIGN_ERROR", False)
     information = answer.json["detail"]["sign_information"]
     assert ("GET", target) == (information["method"], information["url"])
     assert information["truncated_sign_message"].startswith(f"GET\n{target}\n")
@@ -149,7 +156,7 @@ async def test_signature_covers_query_string_and_body_byte_for_byte(merchant):
     first = await merchant.get(target, headers={"Authorization": without_query})
     second = await merchant.send("POST", QUERY + "/close", raw=body, headers={"Authorization": compact})
 
-    assert (401, 401) == (first.status, second.status)
+    assert (first.status, second.status) == (401, 401)
 
 
 async def test_body_that_ends_in_a_line_feed_is_signed_with_it(merchant):
@@ -158,22 +165,25 @@ async def test_body_that_ends_in_a_line_feed_is_signed_with_it(merchant):
 
     answer = await merchant.send("POST", QUERY + "/close", raw=body)
 
-    assert 204 == answer.status
+    assert answer.status == 204
 
 
 async def test_authentic_answers_carry_every_header_and_verify(merchant):
     """Five Wechatpay-* headers, Request-ID ending in 0, and the rest of section 2.5."""
     answer = await merchant.prepay()
 
-    assert 200 == answer.status
+    assert answer.status == 200
     assert merchant.verifies(answer.headers, answer.body)
-    assert "WECHATPAY2-SHA256-RSA2048" == answer.headers["Wechatpay-Signature-Type"]
+    assert answer.headers["Wechatpay-Signature-Type"] == "WECHATPAY2-SHA256-RSA2048"
     assert re.fullmatch(r"[0-9A-F]{40,44}-0", answer.headers["Request-ID"])
     assert str(int(merchant.wall())) == answer.headers["Wechatpay-Timestamp"]
-    assert "Mon, 23 Nov 2026 04:00:00 GMT" == answer.headers["Date"]
+    assert answer.headers["Date"] == "Mon, 23 Nov 2026 04:00:00 GMT"
     for name, value in (
-        ("Server", "nginx"), ("Keep-Alive", "timeout=8"), ("Cache-Control", "no-cache, must-revalidate"),
-        ("X-Content-Type-Options", "nosniff"), ("Content-Language", "zh-CN"),
+        ("Server", "nginx"),
+        ("Keep-Alive", "timeout=8"),
+        ("Cache-Control", "no-cache, must-revalidate"),
+        ("X-Content-Type-Options", "nosniff"),
+        ("Content-Language", "zh-CN"),
         ("Content-Type", "application/json; charset=utf-8"),
     ):
         assert value == answer.headers[name]
@@ -183,7 +193,7 @@ async def test_business_errors_of_authentic_requests_are_signed(merchant):
     """A 404 after authentication verifies, and its Request-ID ends in the internal code."""
     answer = await merchant.query("nobody-knows-it")
 
-    assert (404, "ORDER_NOT_EXIST") == (answer.status, answer.json["code"])
+    assert (answer.status, answer.json["code"]) == (404, "ORDER_NOT_EXIST")
     assert merchant.verifies(answer.headers, answer.body)
     assert answer.headers["Request-ID"].endswith("-268512771")
 
@@ -194,19 +204,28 @@ async def test_empty_answers_are_signed_over_an_empty_body(merchant):
 
     answer = await merchant.close_order()
 
-    assert (204, b"") == (answer.status, answer.body)
+    assert (answer.status, answer.body) == (204, b"")
     assert merchant.verifies(answer.headers, b"")
     assert "Content-Type" not in answer.headers
 
 
-@pytest.mark.parametrize("mode, wanted, signer", [
-    ("public_key", None, "public_key"), ("public_key", "public_key", "public_key"),
-    ("public_key", "certificate", None),
-    ("certificate", None, "certificate"), ("certificate", "certificate", "certificate"),
-    ("certificate", "public_key", None),
-    ("both", None, "certificate"), ("both", "certificate", "certificate"), ("both", "public_key", "public_key"),
-    ("both", "unknown", None), ("public_key", "unknown", None), ("certificate", "unknown", None),
-])
+@pytest.mark.parametrize(
+    "mode, wanted, signer",
+    [
+        ("public_key", None, "public_key"),
+        ("public_key", "public_key", "public_key"),
+        ("public_key", "certificate", None),
+        ("certificate", None, "certificate"),
+        ("certificate", "certificate", "certificate"),
+        ("certificate", "public_key", None),
+        ("both", None, "certificate"),
+        ("both", "certificate", "certificate"),
+        ("both", "public_key", "public_key"),
+        ("both", "unknown", None),
+        ("public_key", "unknown", None),
+        ("certificate", "unknown", None),
+    ],
+)
 async def test_request_header_and_mode_choose_the_signing_key(merchant, control, mode, wanted, signer):
     """The table of section 3.3; a key the merchant does not have is 400, signed by the default key."""
     facts = merchant.facts
@@ -217,7 +236,7 @@ async def test_request_header_and_mode_choose_the_signing_key(merchant, control,
 
     assert merchant.verifies(answer.headers, answer.body)
     if signer is None:
-        assert (400, "平台证书序列号Wechatpay-Serial错误") == (answer.status, answer.json["message"])
+        assert (answer.status, answer.json["message"]) == (400, "平台证书序列号Wechatpay-Serial错误")
     else:
         assert (404, serials[signer]) == (answer.status, answer.headers["Wechatpay-Serial"])
 
@@ -228,8 +247,8 @@ async def test_replayed_nonce_is_accepted_unless_the_switch_is_on(merchant, cont
     await control.switch(refuse_replays=True)
     again = [(await merchant.query(nonce="replayed")).status for _ in range(2)]
 
-    assert [404, 404] == twice
-    assert [404, 401] == again
+    assert twice == [404, 404]
+    assert again == [404, 401]
 
 
 async def test_query_parameters_are_checked(merchant):
@@ -241,7 +260,7 @@ async def test_query_parameters_are_checked(merchant):
     refund = await merchant.get(f"{REFUND}?mchid={merchant.facts.mchid}")
 
     for answer in (other, missing, twice, unknown, refund):
-        assert (400, "PARAM_ERROR", True) == (answer.status, answer.json["code"], answer.signed)
+        assert (answer.status, answer.json["code"], answer.signed) == (400, "PARAM_ERROR", True)
     assert "mchid不匹配" in other.json["message"]
     assert "此字段为必填项" in missing.json["message"]
 
@@ -251,15 +270,17 @@ async def test_body_must_be_a_json_object(merchant, raw, control):
     """Anything else is PARAM_ERROR and nothing is stored."""
     answer = await merchant.send("POST", "/v3/pay/transactions/native", raw=raw)
 
-    assert (400, "PARAM_ERROR") == (answer.status, answer.json["code"])
-    assert [] == (await control.book())["orders"]
+    assert (answer.status, answer.json["code"]) == (400, "PARAM_ERROR")
+    assert (await control.book())["orders"] == []
 
 
 async def test_body_must_be_declared_as_json(merchant, control):
     """A form content type is refused."""
     answer = await merchant.post(
-        "/v3/pay/transactions/native", merchant.prepay_body(),
-        headers={"Content-Type": "application/x-www-form-urlencoded"})
+        "/v3/pay/transactions/native",
+        merchant.prepay_body(),
+        headers={"Content-Type": "application/x-www-form-urlencoded"},
+    )
 
-    assert (400, "INVALID_REQUEST") == (answer.status, answer.json["code"])
-    assert [] == (await control.book())["orders"]
+    assert (answer.status, answer.json["code"]) == (400, "INVALID_REQUEST")
+    assert (await control.book())["orders"] == []

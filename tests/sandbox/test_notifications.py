@@ -28,16 +28,23 @@ async def test_payment_callback_is_the_documented_envelope(merchant, control, re
     (callback,) = receiver.received
     envelope = callback.json
     assert merchant.verifies(callback.headers, callback.body)
-    assert ("application/json", "Mozilla/4.0") == (callback.headers["Content-Type"], callback.headers["User-Agent"])
+    assert (callback.headers["Content-Type"], callback.headers["User-Agent"]) == ("application/json", "Mozilla/4.0")
     assert merchant.facts.public_key_id == callback.headers["Wechatpay-Serial"]
     assert re.fullmatch(r"[0-9A-Za-z]{32}", callback.headers["Wechatpay-Nonce"])
-    assert ["id", "create_time", "resource_type", "event_type", "summary", "resource"] == list(envelope)
-    assert ("encrypt-resource", "TRANSACTION.SUCCESS", "支付成功") == (
-        envelope["resource_type"], envelope["event_type"], envelope["summary"])
+    assert list(envelope) == ["id", "create_time", "resource_type", "event_type", "summary", "resource"]
+    assert (envelope["resource_type"], envelope["event_type"], envelope["summary"]) == (
+        "encrypt-resource",
+        "TRANSACTION.SUCCESS",
+        "支付成功",
+    )
     assert re.fullmatch(r"[0-9a-f-]{36}", envelope["id"])
     resource = envelope["resource"]
-    assert ("transaction", "AEAD_AES_256_GCM", "transaction", 12) == (
-        resource["original_type"], resource["algorithm"], resource["associated_data"], len(resource["nonce"]))
+    assert (resource["original_type"], resource["algorithm"], resource["associated_data"], len(resource["nonce"])) == (
+        "transaction",
+        "AEAD_AES_256_GCM",
+        "transaction",
+        12,
+    )
 
 
 async def test_payment_plaintext_has_the_order_of_real_traffic(merchant, control, receiver):
@@ -46,16 +53,32 @@ async def test_payment_plaintext_has_the_order_of_real_traffic(merchant, control
 
     plain = json.loads(merchant.unseal(receiver.received[0].json["resource"]))
 
-    assert [
-        "mchid", "appid", "out_trade_no", "transaction_id", "trade_type", "trade_state", "trade_state_desc",
-        "bank_type", "attach", "success_time", "payer", "amount"] == list(plain)
+    assert list(plain) == [
+        "mchid",
+        "appid",
+        "out_trade_no",
+        "transaction_id",
+        "trade_type",
+        "trade_state",
+        "trade_state_desc",
+        "bank_type",
+        "attach",
+        "success_time",
+        "payer",
+        "amount",
+    ]
     assert ("SUCCESS", "", {"openid": "oUser"}, paid["transaction_id"]) == (
-        plain["trade_state"], plain["attach"], plain["payer"], plain["transaction_id"])
-    assert {"total": 100, "payer_total": 100, "currency": "CNY", "payer_currency": "CNY"} == plain["amount"]
+        plain["trade_state"],
+        plain["attach"],
+        plain["payer"],
+        plain["transaction_id"],
+    )
+    assert plain["amount"] == {"total": 100, "payer_total": 100, "currency": "CNY", "payer_currency": "CNY"}
 
 
-@pytest.mark.parametrize("status, event", [
-    ("SUCCESS", "REFUND.SUCCESS"), ("CLOSED", "REFUND.CLOSED"), ("ABNORMAL", "REFUND.ABNORMAL")])
+@pytest.mark.parametrize(
+    "status, event", [("SUCCESS", "REFUND.SUCCESS"), ("CLOSED", "REFUND.CLOSED"), ("ABNORMAL", "REFUND.ABNORMAL")]
+)
 async def test_refund_callback_uses_its_own_words(merchant, control, receiver, status, event):
     """refund_status and no appid, currency or channel; success_time only on SUCCESS."""
     await _paid(merchant, control, receiver)
@@ -68,11 +91,13 @@ async def test_refund_callback_uses_its_own_words(merchant, control, receiver, s
 
     assert merchant.verifies(callback.headers, callback.body)
     assert (event, "refund", "refund") == (
-        callback.json["event_type"], callback.json["resource"]["original_type"],
-        callback.json["resource"]["associated_data"])
+        callback.json["event_type"],
+        callback.json["resource"]["original_type"],
+        callback.json["resource"]["associated_data"],
+    )
     assert (status, status == "SUCCESS") == (plain["refund_status"], "success_time" in plain)
     assert not {"status", "appid", "channel"} & plain.keys()
-    assert {"total": 100, "refund": 40, "payer_total": 100, "payer_refund": 40} == plain["amount"]
+    assert plain["amount"] == {"total": 100, "refund": 40, "payer_total": 100, "payer_refund": 40}
 
 
 async def test_a_refund_without_notify_url_is_not_announced(merchant, control, receiver):
@@ -95,9 +120,9 @@ async def test_retry_table_is_followed_to_the_end(merchant, control, receiver):
     await control.advance(10 * 86400)
 
     (notice,) = await _notices(control)
-    assert (15, 16, "given_up") == (almost, len(receiver.received), notice["state"])
+    assert (almost, len(receiver.received), notice["state"]) == (15, 16, "given_up")
     times = [datetime.fromisoformat(attempt["at"]).timestamp() for attempt in notice["attempts"]]
-    assert RETRIES == [round(later - earlier) for earlier, later in zip(times, times[1:], strict=False)]
+    assert [round(later - earlier) for earlier, later in zip(times, times[1:], strict=False)] == RETRIES
 
 
 async def test_each_send_is_signed_anew_under_the_same_id(merchant, control, receiver):
@@ -106,11 +131,11 @@ async def test_each_send_is_signed_anew_under_the_same_id(merchant, control, rec
     await _paid(merchant, control, receiver)
     await control.advance(30)
 
-    assert [True] * 3 == [merchant.verifies(item.headers, item.body) for item in receiver.received]
-    assert 1 == len({item.json["id"] for item in receiver.received})
-    assert 3 == len({item.headers["Wechatpay-Nonce"] for item in receiver.received})
-    assert 3 == len({item.headers["Wechatpay-Signature"] for item in receiver.received})
-    assert "delivered" == (await _notices(control))[0]["state"]
+    assert [merchant.verifies(item.headers, item.body) for item in receiver.received] == [True] * 3
+    assert len({item.json["id"] for item in receiver.received}) == 1
+    assert len({item.headers["Wechatpay-Nonce"] for item in receiver.received}) == 3
+    assert len({item.headers["Wechatpay-Signature"] for item in receiver.received}) == 3
+    assert (await _notices(control))[0]["state"] == "delivered"
 
 
 @pytest.mark.parametrize("status, delivered", [(200, True), (204, True), (202, False), (302, False), (400, False)])
@@ -129,14 +154,21 @@ async def test_nobody_listening_is_recorded_with_its_reason(merchant, control):
     await control.pay()
 
     (notice,) = await _notices(control)
-    assert ("waiting", None) == (notice["state"], notice["attempts"][0]["status"])
+    assert (notice["state"], notice["attempts"][0]["status"]) == ("waiting", None)
     assert "refused" in notice["attempts"][0]["error"]
     assert notice["next_at"] == "2026-11-23T12:00:15+08:00"
 
 
-@pytest.mark.parametrize("url", [
-    "https://pay.example.com/notify", "http://10.0.0.1/notify", "http://127.0.0.1.example.com/notify",
-    "http://[2001:db8::1]/notify", "http://0x7f000001/notify"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://pay.example.com/notify",
+        "http://10.0.0.1/notify",
+        "http://127.0.0.1.example.com/notify",
+        "http://[2001:db8::1]/notify",
+        "http://0x7f000001/notify",
+    ],
+)
 async def test_addresses_outside_of_this_machine_are_never_called(merchant, control, url):
     """The prepay takes them, the send is refused by the guard and says so."""
     prepay = await merchant.prepay(notify_url=url)
@@ -144,7 +176,7 @@ async def test_addresses_outside_of_this_machine_are_never_called(merchant, cont
     await control.advance(86400)
 
     (notice,) = await _notices(control)
-    assert (200, "refused_by_guard", []) == (prepay.status, notice["state"], notice["attempts"])
+    assert (prepay.status, notice["state"], notice["attempts"]) == (200, "refused_by_guard", [])
 
 
 async def test_paying_without_notification_is_possible(merchant, control, receiver):
@@ -152,8 +184,11 @@ async def test_paying_without_notification_is_possible(merchant, control, receiv
     await _paid(merchant, control, receiver, notify=False)
     await control.advance(86400)
 
-    assert ([], [], "SUCCESS") == (
-        receiver.received, await _notices(control), (await merchant.query()).json["trade_state"])
+    assert (receiver.received, await _notices(control), (await merchant.query()).json["trade_state"]) == (
+        [],
+        [],
+        "SUCCESS",
+    )
 
 
 async def _first_id(control):
@@ -166,8 +201,9 @@ async def _resend(control, **switches):
     return answer.json
 
 
-@pytest.mark.parametrize("switches", [
-    {"probe": True}, {"wrong_signature": True}, {"wrong_serial": True}, {"corrupt_body": True}])
+@pytest.mark.parametrize(
+    "switches", [{"probe": True}, {"wrong_signature": True}, {"wrong_serial": True}, {"corrupt_body": True}]
+)
 async def test_forged_sends_do_not_verify(merchant, control, receiver, switches):
     """Each of them has all headers and a fresh timestamp, and is still wrong."""
     await _paid(merchant, control, receiver)
@@ -214,8 +250,12 @@ async def test_tampered_plaintext_is_truly_signed_and_encrypted(merchant, contro
     changed = receiver.received[-1]
     plain = json.loads(merchant.unseal(changed.json["resource"]))
     assert merchant.verifies(changed.headers, changed.body)
-    assert (1, 100, "1900000001", False) == (
-        plain["amount"]["total"], plain["amount"]["payer_total"], plain["mchid"], "attach" in plain)
+    assert (plain["amount"]["total"], plain["amount"]["payer_total"], plain["mchid"], "attach" in plain) == (
+        1,
+        100,
+        "1900000001",
+        False,
+    )
 
 
 async def test_event_words_and_key_can_be_changed(merchant, control, receiver):
@@ -226,9 +266,11 @@ async def test_event_words_and_key_can_be_changed(merchant, control, receiver):
     await _resend(control, wrong_api_v3_key=True)
 
     foreign, other_key = receiver.received[-2:]
-    assert ("X.Y", "profitsharing", "") == (
-        foreign.json["event_type"], foreign.json["resource"]["original_type"],
-        foreign.json["resource"]["associated_data"])
+    assert (
+        foreign.json["event_type"],
+        foreign.json["resource"]["original_type"],
+        foreign.json["resource"]["associated_data"],
+    ) == ("X.Y", "profitsharing", "")
     assert merchant.unseal(foreign.json["resource"])
     assert merchant.verifies(other_key.headers, other_key.body)
     with pytest.raises(InvalidTag):
@@ -242,21 +284,24 @@ async def test_duplicates_are_sent_at_once_and_told_about(merchant, control, rec
 
     told = await _resend(control, duplicate=3)
 
-    assert 4 == len(receiver.received)
-    assert [204, 204, 500] == sorted(item["status"] for item in told["answers"])
+    assert len(receiver.received) == 4
+    assert sorted(item["status"] for item in told["answers"]) == [204, 204, 500]
 
 
 async def test_arbitrary_callbacks_can_be_crafted(merchant, control, receiver):
     """Any plaintext, event and body, properly signed; it is sent once and never again."""
-    crafted = await control("POST", "notifications", {
-        "url": receiver.url, "event_type": "TRANSACTION.SUCCESS", "plaintext": {"out_trade_no": "made-up-1"}})
+    crafted = await control(
+        "POST",
+        "notifications",
+        {"url": receiver.url, "event_type": "TRANSACTION.SUCCESS", "plaintext": {"out_trade_no": "made-up-1"}},
+    )
     raw = await control("POST", "notifications", {"url": receiver.url, "raw_body": "not json"})
     await control.advance(86400)
 
-    assert (200, 200, 2) == (crafted.status, raw.status, len(receiver.received))
+    assert (crafted.status, raw.status, len(receiver.received)) == (200, 200, 2)
     first, second = receiver.received
-    assert {"out_trade_no": "made-up-1"} == json.loads(merchant.unseal(first.json["resource"]))
-    assert b"not json" == second.body
+    assert json.loads(merchant.unseal(first.json["resource"])) == {"out_trade_no": "made-up-1"}
+    assert second.body == b"not json"
     assert merchant.verifies(second.headers, second.body)
 
 
@@ -264,7 +309,7 @@ async def test_crafting_for_a_foreign_address_is_guarded_too(control):
     """Nothing is sent, and the answer says why."""
     answer = await control("POST", "notifications", {"url": "https://pay.example.com/notify"})
 
-    assert ["not sent: refused_by_guard"] == [item["error"] for item in answer.json["answers"]]
+    assert [item["error"] for item in answer.json["answers"]] == ["not sent: refused_by_guard"]
 
 
 @pytest.mark.parametrize("body", [{"nonsense": 1}, {"duplicate": 0}, {"probe": "yes"}, {"tamper": []}])
@@ -274,7 +319,7 @@ async def test_unknown_or_bad_switches_are_refused(merchant, control, receiver, 
 
     answer = await control("POST", f"notifications/{await _first_id(control)}/resend", body)
 
-    assert (400, "PARAM_ERROR", 1) == (answer.status, answer.json["code"], len(receiver.received))
+    assert (answer.status, answer.json["code"], len(receiver.received)) == (400, "PARAM_ERROR", 1)
 
 
 async def test_callbacks_are_signed_by_the_mode_and_by_both_during_the_switch(merchant, control, receiver):

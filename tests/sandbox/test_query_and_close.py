@@ -16,9 +16,15 @@ async def test_unpaid_order_has_the_short_shape_of_captures(merchant):
 
     facts = merchant.facts
     assert {
-        "amount": {"payer_currency": "CNY", "total": 100}, "appid": facts.appid, "mchid": facts.mchid,
-        "out_trade_no": "order-000001", "promotion_detail": [], "scene_info": {"device_id": ""},
-        "trade_state": "NOTPAY", "trade_state_desc": "订单未支付"} == answer.json
+        "amount": {"payer_currency": "CNY", "total": 100},
+        "appid": facts.appid,
+        "mchid": facts.mchid,
+        "out_trade_no": "order-000001",
+        "promotion_detail": [],
+        "scene_info": {"device_id": ""},
+        "trade_state": "NOTPAY",
+        "trade_state_desc": "订单未支付",
+    } == answer.json
     assert sorted(answer.json) == list(answer.json)
 
 
@@ -34,21 +40,27 @@ async def test_paid_order_is_found_by_both_numbers(merchant, control):
     assert by_number.json == by_id.json
     assert re.fullmatch(r"4200\d{6}20261123\d{10}", transaction_id)
     paid = by_id.json
-    assert {"total": 100, "payer_total": 100, "currency": "CNY", "payer_currency": "CNY"} == paid["amount"]
-    assert ("SUCCESS", "NATIVE", "OTHERS", "附加", "oUser") == (
-        paid["trade_state"], paid["trade_type"], paid["bank_type"], paid["attach"], paid["payer"]["openid"])
-    assert "2026-11-23T12:00:00+08:00" == paid["success_time"]
+    assert paid["amount"] == {"total": 100, "payer_total": 100, "currency": "CNY", "payer_currency": "CNY"}
+    assert (paid["trade_state"], paid["trade_type"], paid["bank_type"], paid["attach"], paid["payer"]["openid"]) == (
+        "SUCCESS",
+        "NATIVE",
+        "OTHERS",
+        "附加",
+        "oUser",
+    )
+    assert paid["success_time"] == "2026-11-23T12:00:00+08:00"
 
 
 async def test_h5_is_called_mweb(merchant, control):
     """The trade type of H5 is MWEB."""
     await merchant.prepay(
-        product="h5", scene_info={"payer_client_ip": "1.2.3.4", "device_id": "POS", "h5_info": {"type": "Wap"}})
+        product="h5", scene_info={"payer_client_ip": "1.2.3.4", "device_id": "POS", "h5_info": {"type": "Wap"}}
+    )
     await control.pay()
 
     paid = (await merchant.query()).json
 
-    assert ("MWEB", {"device_id": "POS"}) == (paid["trade_type"], paid["scene_info"])
+    assert (paid["trade_type"], paid["scene_info"]) == ("MWEB", {"device_id": "POS"})
 
 
 async def test_coupon_lowers_payer_total_and_is_explained(merchant, control):
@@ -58,8 +70,8 @@ async def test_coupon_lowers_payer_total_and_is_explained(merchant, control):
 
     paid = (await merchant.query()).json
 
-    assert (100, 70) == (paid["amount"]["total"], paid["amount"]["payer_total"])
-    assert [30] == [item["amount"] for item in paid["promotion_detail"]]
+    assert (paid["amount"]["total"], paid["amount"]["payer_total"]) == (100, 70)
+    assert [item["amount"] for item in paid["promotion_detail"]] == [30]
 
 
 async def test_a_refund_turns_the_state_to_refund(merchant, control):
@@ -70,7 +82,7 @@ async def test_a_refund_turns_the_state_to_refund(merchant, control):
 
     order = (await merchant.query()).json
 
-    assert ("REFUND", "订单发生过退款，退款详情请查询退款单") == (order["trade_state"], order["trade_state_desc"])
+    assert (order["trade_state"], order["trade_state_desc"]) == ("REFUND", "订单发生过退款，退款详情请查询退款单")
     assert order["transaction_id"]
 
 
@@ -80,8 +92,8 @@ async def test_unknown_numbers_are_order_not_exist(merchant, control):
     unpaid = await merchant.get(f"/v3/pay/transactions/id/4200000000?mchid={merchant.facts.mchid}")
     malformed = await merchant.query("no")
 
-    assert (404, "ORDER_NOT_EXIST") == (unpaid.status, unpaid.json["code"])
-    assert (400, "uri_template") == (malformed.status, malformed.json["detail"]["location"])
+    assert (unpaid.status, unpaid.json["code"]) == (404, "ORDER_NOT_EXIST")
+    assert (malformed.status, malformed.json["detail"]["location"]) == (400, "uri_template")
 
 
 async def test_numbers_with_odd_characters_are_percent_encoded(merchant):
@@ -90,7 +102,7 @@ async def test_numbers_with_odd_characters_are_percent_encoded(merchant):
 
     answer = await merchant.query(quote("order|a*b", safe=""))
 
-    assert (200, "order|a*b") == (answer.status, answer.json["out_trade_no"])
+    assert (answer.status, answer.json["out_trade_no"]) == (200, "order|a*b")
 
 
 async def test_close_can_be_repeated(merchant, control):
@@ -99,12 +111,12 @@ async def test_close_can_be_repeated(merchant, control):
 
     answers = [await merchant.close_order() for _ in range(3)]
 
-    assert [204, 204, 204] == [answer.status for answer in answers]
+    assert [answer.status for answer in answers] == [204, 204, 204]
     order = (await merchant.query()).json
-    assert ("CLOSED", "订单已关闭") == (order["trade_state"], order["trade_state_desc"])
+    assert (order["trade_state"], order["trade_state_desc"]) == ("CLOSED", "订单已关闭")
     refused = await control("POST", "pay", {"out_trade_no": "order-000001"})
-    assert (409, "ORDER_CLOSED") == (refused.status, refused.json["code"])
-    assert "CLOSED" == (await merchant.query()).json["trade_state"]
+    assert (refused.status, refused.json["code"]) == (409, "ORDER_CLOSED")
+    assert (await merchant.query()).json["trade_state"] == "CLOSED"
 
 
 async def test_close_of_a_paid_order_is_refused(merchant, control):
@@ -114,8 +126,8 @@ async def test_close_of_a_paid_order_is_refused(merchant, control):
 
     answer = await merchant.close_order()
 
-    assert (400, "ORDERPAID", True) == (answer.status, answer.json["code"], answer.signed)
-    assert "SUCCESS" == (await merchant.query()).json["trade_state"]
+    assert (answer.status, answer.json["code"], answer.signed) == (400, "ORDERPAID", True)
+    assert (await merchant.query()).json["trade_state"] == "SUCCESS"
 
 
 async def test_close_of_an_unknown_number_burns_it(merchant, control):
@@ -124,10 +136,10 @@ async def test_close_of_an_unknown_number_burns_it(merchant, control):
     prepay = await merchant.prepay("never-seen")
     query = await merchant.query("never-seen")
 
-    assert 204 == closed.status
-    assert (400, "INVALID_REQUEST") == (prepay.status, prepay.json["code"])
-    assert (404, "ORDER_NOT_EXIST") == (query.status, query.json["code"])
-    assert (["never-seen"], []) == ((await control.book())["burnt"], (await control.book())["orders"])
+    assert closed.status == 204
+    assert (prepay.status, prepay.json["code"]) == (400, "INVALID_REQUEST")
+    assert (query.status, query.json["code"]) == (404, "ORDER_NOT_EXIST")
+    assert ((await control.book())["burnt"], (await control.book())["orders"]) == (["never-seen"], [])
 
 
 async def test_close_of_an_unknown_number_can_be_a_404(merchant, control):
@@ -137,15 +149,18 @@ async def test_close_of_an_unknown_number_can_be_a_404(merchant, control):
     closed = await merchant.close_order("never-seen")
     prepay = await merchant.prepay("never-seen")
 
-    assert (404, "ORDER_NOT_EXIST", 200) == (closed.status, closed.json["code"], prepay.status)
+    assert (closed.status, closed.json["code"], prepay.status) == (404, "ORDER_NOT_EXIST", 200)
 
 
-@pytest.mark.parametrize("body, words", [
-    ({}, "输入源“/uri_template/mchid”映射到字段“直连商户号”必填性规则校验失败，此字段为必填项"),
-    ({"mchid": "1900000001"}, "mchid不匹配"),
-    ({"mchid": None}, "null"),
-    ({"mchid": "MCHID", "out_trade_no": "order-000001"}, "额外参数"),
-])
+@pytest.mark.parametrize(
+    "body, words",
+    [
+        ({}, "输入源“/uri_template/mchid”映射到字段“直连商户号”必填性规则校验失败，此字段为必填项"),
+        ({"mchid": "1900000001"}, "mchid不匹配"),
+        ({"mchid": None}, "null"),
+        ({"mchid": "MCHID", "out_trade_no": "order-000001"}, "额外参数"),
+    ],
+)
 async def test_close_body_is_only_the_mchid(merchant, body, words):
     """Whatever is wrong with it, the order stays open."""
     await merchant.prepay()
@@ -153,9 +168,9 @@ async def test_close_body_is_only_the_mchid(merchant, body, words):
 
     answer = await merchant.post("/v3/pay/transactions/out-trade-no/order-000001/close", body)
 
-    assert (400, "PARAM_ERROR") == (answer.status, answer.json["code"])
+    assert (answer.status, answer.json["code"]) == (400, "PARAM_ERROR")
     assert words in answer.json["message"]
-    assert "NOTPAY" == (await merchant.query()).json["trade_state"]
+    assert (await merchant.query()).json["trade_state"] == "NOTPAY"
 
 
 async def test_expiry_blocks_the_payment_and_keeps_notpay(merchant, control):
@@ -165,9 +180,9 @@ async def test_expiry_blocks_the_payment_and_keeps_notpay(merchant, control):
 
     paid = await control("POST", "pay", {"out_trade_no": "order-000001"})
 
-    assert (409, "ORDER_EXPIRED") == (paid.status, paid.json["code"])
-    assert "NOTPAY" == (await merchant.query()).json["trade_state"]
-    assert 204 == (await merchant.close_order()).status
+    assert (paid.status, paid.json["code"]) == (409, "ORDER_EXPIRED")
+    assert (await merchant.query()).json["trade_state"] == "NOTPAY"
+    assert (await merchant.close_order()).status == 204
 
 
 async def test_a_code_lives_two_hours_and_is_renewed_by_the_same_prepay(merchant, control):
@@ -179,20 +194,19 @@ async def test_a_code_lives_two_hours_and_is_renewed_by_the_same_prepay(merchant
 
     paid = await control.pay()
 
-    assert (409, "CODE_EXPIRED") == (late.status, late.json["code"])
-    assert "SUCCESS" == paid["trade_state"]
+    assert (late.status, late.json["code"]) == (409, "CODE_EXPIRED")
+    assert paid["trade_state"] == "SUCCESS"
 
 
 async def test_an_h5_url_lives_five_minutes(merchant, control):
     """Shorter than all others."""
-    answer = await merchant.prepay(
-        product="h5", scene_info={"payer_client_ip": "1.2.3.4", "h5_info": {"type": "Wap"}})
+    answer = await merchant.prepay(product="h5", scene_info={"payer_client_ip": "1.2.3.4", "h5_info": {"type": "Wap"}})
     await control.advance(300)
 
     late = await control("POST", "pay", {"h5_url": answer.json["h5_url"]})
 
-    assert (409, "CODE_EXPIRED") == (late.status, late.json["code"])
-    assert "NOTPAY" == (await merchant.query()).json["trade_state"]
+    assert (late.status, late.json["code"]) == (409, "CODE_EXPIRED")
+    assert (await merchant.query()).json["trade_state"] == "NOTPAY"
 
 
 async def test_unpaid_orders_close_by_themselves_after_seven_days(merchant, control):
@@ -204,5 +218,5 @@ async def test_unpaid_orders_close_by_themselves_after_seven_days(merchant, cont
 
     await control.advance(1)
 
-    assert ("NOTPAY", "CLOSED") == (before, (await merchant.query()).json["trade_state"])
-    assert "NOTPAY" == (await merchant.query("order-longer")).json["trade_state"]
+    assert (before, (await merchant.query()).json["trade_state"]) == ("NOTPAY", "CLOSED")
+    assert (await merchant.query("order-longer")).json["trade_state"] == "NOTPAY"
