@@ -336,7 +336,9 @@ class WebhookAnswer:
 class WebhookSender(Protocol):
     """Posts one signed webhook. Never follows redirects, never connects to an address the guard refuses."""
 
-    async def send(self, delivery: Delivery, *, now: datetime) -> WebhookAnswer: ...
+    async def send(self, delivery: Delivery) -> WebhookAnswer:
+        """Post it, signed as of now. Never raises: whatever goes wrong is an answer without a status."""
+        ...
 
     async def close(self) -> None: ...
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlsplit
@@ -73,6 +72,7 @@ class HttpWebhookSender:
     """`ports.WebhookSender` over HTTP. Build it on the loop it is used on.
 
     Signatures are made at each attempt, so a changed secret holds for what was decided under the old one too.
+    ``clock`` must be the machine's own, never a simulator's: receivers compare the stamp with their clocks.
     ``lookup`` and ``tls`` are the system's resolver and certifi's authorities unless said otherwise.
     """
 
@@ -95,17 +95,17 @@ class HttpWebhookSender:
         at_once = max(WEBHOOK_CONCURRENCY_MAX, len(self._endpoints))
         self._clients = {allow: _client(found, allow, at_once) for allow in (False, True)}
 
-    async def send(self, delivery: Delivery, *, now: datetime) -> WebhookAnswer:
+    async def send(self, delivery: Delivery) -> WebhookAnswer:
         """Post a delivery. Never raises: whatever goes wrong is an answer without a status."""
-        return await self.post(delivery.url, webhook_id=delivery.webhook_id, payload=delivery.payload, now=now)
+        return await self.post(delivery.url, webhook_id=delivery.webhook_id, payload=delivery.payload)
 
-    async def post(self, url: str, *, webhook_id: str, payload: bytes, now: datetime) -> WebhookAnswer:
-        """Post ``payload`` (JSON) to a configured endpoint, signed as of ``now``. Never raises."""
+    async def post(self, url: str, *, webhook_id: str, payload: bytes) -> WebhookAnswer:
+        """Post ``payload`` (JSON) to a configured endpoint, signed as of now. Never raises."""
         began = self._clock.monotonic()
-        status, error = await self._post(url, webhook_id, payload, now)
+        status, error = await self._post(url, webhook_id, payload)
         return WebhookAnswer(status, error, round((self._clock.monotonic() - began) * 1000))
 
-    async def _post(self, url: str, webhook_id: str, payload: bytes, now: datetime) -> tuple[int | None, str | None]:
+    async def _post(self, url: str, webhook_id: str, payload: bytes) -> tuple[int | None, str | None]:
         endpoint = self._endpoints.get(url)
         if endpoint is None:
             return None, NOT_CONFIGURED
@@ -114,7 +114,8 @@ class HttpWebhookSender:
             return None, complaint
         line = _StatusLine()
         try:
-            request = self._request(url, endpoint.signer.headers(webhook_id, payload, at=now), payload, line)
+            signature = endpoint.signer.headers(webhook_id, payload, at=self._clock.now())
+            request = self._request(url, signature, payload, line)
             await self._clients[endpoint.allow_private_addresses].fetch(request, raise_error=False)
         except tuple(kind for kind, _ in FAILURES) as exc:
             if line.status is None:

@@ -19,14 +19,14 @@ async def send_test_event(
 ) -> WebhookAnswer:
     """Post one signed ``test`` event, now, whatever events the endpoint asked for. Nothing is written or retried.
 
-    A 410 is only shown: it does not disable the endpoint. Raises RequestError ``not_found`` for another URL.
+    A 410 is only shown: it does not disable the endpoint. ``clock`` is the machine's own. Raises RequestError
+    ``not_found`` for another URL.
     """
     if url not in {endpoint.url for endpoint in endpoints}:
         raise RequestError("not_found")
-    now = clock.now()
     sender = HttpWebhookSender(endpoints, clock=clock)
     try:
-        body = webhook_body(TEST_EVENT, at=now, data={})
-        return await sender.post(url, webhook_id=new_webhook_id(entropy), payload=body, now=now)
+        body = webhook_body(TEST_EVENT, at=clock.now(), data={})
+        return await sender.post(url, webhook_id=new_webhook_id(entropy), payload=body)
     finally:
         await sender.close()

@@ -51,7 +51,7 @@ async def send(url: str, *, timeout_seconds: float = 15, secrets: Sequence[str] 
     clock = ManualClock()
     sender = HttpWebhookSender([endpoint(url, *secrets)], clock=clock, timeout_seconds=timeout_seconds)
     try:
-        return await sender.send(delivery(url, clock.now()), now=clock.now())
+        return await sender.send(delivery(url, clock.now()))
     finally:
         await sender.close()
 
@@ -96,15 +96,15 @@ async def test_while_secrets_change_each_of_them_signs(receiver: Receiver) -> No
 
 async def test_the_stamp_is_the_attempts_own(receiver: Receiver) -> None:
     """A retry hours later carries its own time, in whatever zone it is given, or receivers would call it stale."""
-    url, now = receiver.url(), datetime.now(UTC)
-    sender = HttpWebhookSender([endpoint(url)], clock=ManualClock())
-    old = delivery(url, now - timedelta(days=2))
+    url, clock = receiver.url(), ManualClock()
+    clock.time = clock.time.astimezone(BEIJING)
+    sender = HttpWebhookSender([endpoint(url)], clock=clock)
 
-    await sender.send(old, now=now.astimezone(BEIJING))
+    await sender.send(delivery(url, clock.now() - timedelta(days=2)))
     await sender.close()
 
     (request,) = receiver.received
-    assert request.headers["webhook-timestamp"] == str(int(now.timestamp()))
+    assert request.headers["webhook-timestamp"] == str(int(clock.now().timestamp()))
     request.verify()
 
 
@@ -173,7 +173,7 @@ async def test_a_name_server_that_hangs_is_given_up_on(io_loop: object) -> None:
     url = "https://hooks.example/"
     sender = HttpWebhookSender([endpoint(url)], clock=ManualClock(), lookup=lookup, timeout_seconds=0.05)
 
-    answer = await sender.send(delivery(url, datetime.now(UTC)), now=datetime.now(UTC))
+    answer = await sender.send(delivery(url, datetime.now(UTC)))
     await sender.close()
 
     assert (answer.status, answer.error) == (None, "no answer in time")
@@ -188,7 +188,7 @@ async def test_a_name_that_does_not_exist_is_a_failure(io_loop: object) -> None:
     url = "https://hooks.example/"
     sender = HttpWebhookSender([endpoint(url)], clock=ManualClock(), lookup=lookup)
 
-    answer = await sender.send(delivery(url, datetime.now(UTC)), now=datetime.now(UTC))
+    answer = await sender.send(delivery(url, datetime.now(UTC)))
     await sender.close()
 
     assert answer.status is None
@@ -255,7 +255,7 @@ async def test_an_endpoint_outside_the_configuration_gets_nothing(receiver: Rece
     clock = ManualClock()
     sender = HttpWebhookSender([endpoint(receiver.url())], clock=clock)
 
-    answer = await sender.send(delivery(receiver.url("/other"), clock.now()), now=clock.now())
+    answer = await sender.send(delivery(receiver.url("/other"), clock.now()))
     await sender.close()
 
     assert (answer.status, answer.error) == (None, "the endpoint is no longer in the configuration")
@@ -346,7 +346,7 @@ async def test_the_certificate_and_its_name_are_verified(
     trust = ssl.create_default_context(cafile=tmp_path / "ca.pem") if trusted else None
     sender = HttpWebhookSender([endpoint(url)], clock=ManualClock(), lookup=lookup, tls=trust)
 
-    answer = await sender.send(delivery(url, datetime.now(UTC)), now=datetime.now(UTC))
+    answer = await sender.send(delivery(url, datetime.now(UTC)))
     await sender.close()
     server.stop()
     await server.close_all_connections()
