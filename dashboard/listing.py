@@ -89,10 +89,11 @@ class Listing:
             self._pages = [(None, first)]
             self.next_cursor = following
             return
+        self._splice(page, at_top=True)
         if len(self._pages) <= 1:
             self._pages = [(None, first)]
+            # Rows pushed below the page by new ones are known already: the old cursor goes on from them.
             self.next_cursor = self.next_cursor if len(self.rows) > len(page) else following
-        self._splice(page, at_top=True)
 
     def _splice(self, page: dict[str, Record], *, at_top: bool) -> None:
         known = list(self.rows)

@@ -349,7 +349,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "help_states": ("States", "状态"),
     "help_ages": (
-        "Every panel tells the age of its numbers; STALE: older than three intervals. A dash means unknown, never zero.",
+        "Every panel tells the age of its numbers; STALE is older than three intervals. A dash is unknown, never zero.",
         "每个面板都标明数据时间；“过期”表示超过三个刷新间隔。横线表示未知，绝不是零。",
     ),
     "help_times": ("Times are Beijing time; today is the Beijing day.", "时间均为北京时间；“今日”按北京日期计算。"),

@@ -119,7 +119,7 @@ class ListScreen(BoardScreen):
         self.sort_column: str | None = None
         self.descending = False
         self.wide = False
-        self._seen: dict[str, float | None] = {}
+        self._seen: dict[str, object] = {}
         self._made: dict[str, tuple[Record, tuple[Cell, ...]]] = {}
         self._columns: tuple[Column, ...] = ()
         self._shape: tuple[object, ...] = ()
@@ -172,9 +172,9 @@ class ListScreen(BoardScreen):
         changed = False
         for slot in ("", "@page"):
             part = snapshot.parts.get(self.SPEC.name + slot)
-            if part is None or not part.known or self._seen.get(slot) == part.at or not self._ours(part.want):
+            if part is None or not part.known or self._seen.get(slot) is part.data or not self._ours(part.want):
                 continue
-            self._seen[slot] = part.at
+            self._seen[slot] = part.data
             changed |= self._absorb(part, dict(part.want.params).get("cursor"))
         self.show_list(changed)
 
@@ -453,11 +453,7 @@ class ListScreen(BoardScreen):
 
 
 def haystack(record: Record) -> str:
-    """A record as one lower-case text to look for words in; nested members one level deep."""
-    found: list[str] = []
-    for value in record.values():
-        if isinstance(value, dict):
-            found.extend(str(item) for item in value.values())
-        elif value is not None and not isinstance(value, list):
-            found.append(str(value))
-    return "\n".join(found).lower()
+    """A record's texts as one lower-case text to look for words in. Times are left out: they match any digit."""
+    return "\n".join(
+        value for name, value in record.items() if isinstance(value, str) and not name.endswith("_at")
+    ).lower()

@@ -1,0 +1,312 @@
+"""The line to the daemon: every way to lose it is named, the last data stays, and it is tried again."""
+
+from __future__ import annotations
+
+import ssl
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+from tornado.httpserver import HTTPServer
+from tornado.testing import bind_unused_port
+
+from dashboard.api_client import Action, ApiClient, RequestFailed, failure_of_error, path_of
+from dashboard.poller import RETRY_SECONDS, Poller
+from dashboard.settings import ApiKey
+from dashboard.snapshots import METRICS, Snapshot, Want
+
+ORDERS = Want("orders", "/pay/orders", (("limit", "5"),))
+
+
+class Wire:
+    """A poller on the fake daemon with a clock that moves when told."""
+
+    def __init__(self, daemon: Any, key: str | None, *, timeout: float = 5.0) -> None:
+        self.source = ApiClient(daemon.url, ApiKey(key) if key else None, request_timeout_seconds=timeout)
+        self.clock = 1000.0
+        self.posted: list[Snapshot] = []
+        self.wants: tuple[Want, ...] = (ORDERS,)
+        self.poller = Poller(
+            self.source, clock=lambda: self.clock, post=self.posted.append, wants=lambda: self.wants, interval_seconds=2.0
+        )
+
+    async def tick(self) -> Snapshot:
+        self.clock += 2.0
+        return await self.poller.poll_once()
+
+
+async def test_a_good_tick_brings_metrics_readiness_and_what_the_screen_wants(daemon: Any) -> None:
+    """One tick asks for exactly that, with the key only where it is needed."""
+    wire = Wire(daemon, daemon.key)
+
+    snapshot = await wire.tick()
+
+    assert "up" == snapshot.link.state
+    assert "sandbox" == snapshot.ready.data["mode"]
+    assert 5 == len(snapshot.part(ORDERS).data["orders"])
+    assert {"/metrics", "/readyz", "/pay/orders"} == set(daemon.paths())
+    assert {request.path for request in daemon.requests if "X-Api-Key" in request.headers} == {"/pay/orders"}
+    wire.source.close()
+
+
+async def test_a_killed_daemon_is_refused_and_its_last_data_stays(daemon: Any) -> None:
+    """Refused is named; the ladder is 1, 2, 5, 10 s; a return is seen."""
+    wire = Wire(daemon, daemon.key)
+    good = await wire.tick()
+    await daemon.stop()
+
+    delays = []
+    for _ in range(6):
+        lost = await wire.tick()
+        delays.append(wire.poller.delay_seconds)
+
+    assert "refused" == lost.link.failure.cause
+    assert good.metrics.data is lost.metrics.data
+    assert good.metrics.at == lost.metrics.at
+    assert good.part(ORDERS).data == lost.part(ORDERS).data
+    assert "refused" == lost.part(ORDERS).failure.cause
+    assert [*RETRY_SECONDS, 10.0, 10.0] == delays
+    daemon.listen()
+    back = await wire.tick()
+    assert ("up", None) == (back.link.state, back.part(ORDERS).failure)
+    assert 2.0 == wire.poller.delay_seconds
+    wire.source.close()
+
+
+async def test_a_hanging_daemon_is_a_time_out(daemon: Any) -> None:
+    """Silence is named as such, and nothing shown changes."""
+    wire = Wire(daemon, daemon.key, timeout=0.2)
+    good = await wire.tick()
+    daemon.hanging |= {"/metrics", "/readyz", "/pay/orders"}
+
+    lost = await wire.tick()
+
+    assert ("lost", "timeout") == (lost.link.state, lost.link.failure.cause)
+    assert good.metrics.at == lost.metrics.at
+    wire.source.close()
+
+
+async def test_a_refused_key_keeps_the_line_and_names_the_key(daemon: Any) -> None:
+    """401 concerns the key alone: money and health go on."""
+    wire = Wire(daemon, "wrong-key-000000")
+
+    snapshot = await wire.tick()
+
+    assert "up" == snapshot.link.state
+    assert ("unauthorized", 401) == (snapshot.key_failure().cause, snapshot.key_failure().status)
+    assert not snapshot.part(ORDERS).known
+    wire.source.close()
+
+
+async def test_without_a_key_nothing_is_asked_that_needs_one(daemon: Any) -> None:
+    """No request goes out only to be refused and counted."""
+    wire = Wire(daemon, None)
+
+    snapshot = await wire.tick()
+
+    assert "no_key" == snapshot.key_failure().cause
+    assert {"/metrics", "/readyz"} == set(daemon.paths())
+    wire.source.close()
+
+
+async def test_a_scrape_that_fails_alone_does_not_lose_the_line(daemon: Any) -> None:
+    """One bad endpoint is a failure of its part."""
+    wire = Wire(daemon, daemon.key)
+    daemon.answers["/metrics"] = (500, {"code": "internal", "detail": "no"})
+
+    snapshot = await wire.tick()
+
+    assert "up" == snapshot.link.state
+    assert ("http", 500, "internal") == (
+        snapshot.metrics.failure.cause, snapshot.metrics.failure.status, snapshot.metrics.failure.code
+    )  # fmt: skip
+    assert snapshot.metrics.data is None
+    wire.source.close()
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["<html>not payd</html>", b"\xff\xfe\x00", '{"orders": NaN}', "", "[" * 20000, '{"orders": 1' + "0" * 5000 + "}"],
+)
+async def test_an_answer_that_is_not_understood_is_named_malformed(daemon: Any, body: Any) -> None:
+    """Whatever else listens there, nothing is guessed."""
+    wire = Wire(daemon, daemon.key)
+    daemon.answers["/pay/orders"] = (200, body)
+
+    snapshot = await wire.tick()
+
+    assert "malformed" == snapshot.part(ORDERS).failure.cause
+    wire.source.close()
+
+
+async def test_not_ready_is_data_and_no_failure(daemon: Any) -> None:
+    """A daemon that says why it is not ready is heard."""
+    wire = Wire(daemon, daemon.key)
+    daemon.answers["/readyz"] = (503, {"status": "not_ready", "mode": "live", "checks": {"draining": "yes"}})
+
+    snapshot = await wire.tick()
+
+    assert ("not_ready", None) == (snapshot.ready.data["status"], snapshot.ready.failure)
+    wire.source.close()
+
+
+async def test_a_redirect_is_never_followed(daemon: Any) -> None:
+    """The key is not carried to wherever an answer points."""
+    wire = Wire(daemon, daemon.key)
+    daemon.answers["/pay/orders"] = (302, {})
+
+    snapshot = await wire.tick()
+
+    assert 302 == snapshot.part(ORDERS).failure.status
+    assert 1 == daemon.paths().count("/pay/orders")
+    wire.source.close()
+
+
+def certificate(folder: Path) -> ssl.SSLContext:
+    """A server's context with a certificate nobody vouches for; it is also written to `folder`."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    made = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(7)
+        .not_valid_before(datetime(2020, 1, 1, tzinfo=UTC)).not_valid_after(datetime(2120, 1, 1, tzinfo=UTC))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )  # fmt: skip
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (folder / "cert.pem").write_bytes(made.public_bytes(Encoding.PEM))
+    (folder / "key.pem").write_bytes(private)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    return context
+
+
+async def test_an_untrusted_certificate_is_named_tls_and_ca_file_trusts_it(daemon: Any, tmp_path: Path) -> None:
+    """No key is ever sent to a host that cannot prove its name; --ca-file says whom to believe."""
+    server, (socket, port) = HTTPServer(daemon.application(), ssl_options=certificate(tmp_path)), bind_unused_port()
+    server.add_socket(socket)
+    doubting = ApiClient(f"https://127.0.0.1:{port}", ApiKey(daemon.key))
+    trusting = ApiClient(f"https://127.0.0.1:{port}", ApiKey(daemon.key), ca_file=str(tmp_path / "cert.pem"))
+
+    with pytest.raises(RequestFailed) as caught:
+        await doubting.read(ORDERS)
+
+    assert ("tls", []) == (caught.value.failure.cause, daemon.requests)
+    assert 5 == len((await trusting.read(ORDERS))["orders"])
+    doubting.close()
+    trusting.close()
+    server.stop()
+    await server.close_all_connections()
+
+
+async def test_an_oversize_answer_is_cut_off(daemon: Any) -> None:
+    """A wrong or hostile daemon cannot fill the memory."""
+    wire = Wire(daemon, daemon.key)
+    daemon.answers["/pay/orders"] = (200, b"[" + b" " * (9 * 1024 * 1024) + b"]")
+
+    snapshot = await wire.tick()
+
+    assert snapshot.part(ORDERS).failure is not None
+    wire.source.close()
+
+
+async def test_another_filter_never_shows_the_old_filters_rows(daemon: Any) -> None:
+    """An answer belongs to its question."""
+    wire = Wire(daemon, daemon.key)
+    await wire.tick()
+    paid = Want("orders", "/pay/orders", (("limit", "5"), ("status", "PAID")))
+    wire.wants = (paid,)
+    daemon.answers["/pay/orders"] = (500, {})
+
+    snapshot = await wire.tick()
+
+    assert not snapshot.part(paid).known
+    wire.source.close()
+
+
+async def test_a_want_with_a_pace_is_asked_no_more_often(daemon: Any) -> None:
+    """An open order is asked every few seconds, because the daemon asks WeChat each time."""
+    wire = Wire(daemon, daemon.key)
+    slow = Want("order", "/pay/query", (("out_trade_no", "shop-000000"),), 10.0)
+    wire.wants = (slow,)
+
+    for _ in range(6):
+        await wire.tick()
+
+    assert 2 == daemon.paths().count("/pay/query")
+    wire.poller.wake(forget=True)
+    await wire.tick()
+    assert 3 == daemon.paths().count("/pay/query")
+    wire.source.close()
+
+
+async def test_an_action_that_times_out_is_an_unknown_outcome(daemon: Any) -> None:
+    """Silence after a refund is no refusal."""
+    client = ApiClient(daemon.url, ApiKey(daemon.key))
+    await daemon.stop()
+
+    outcome = await client.act(Action("/pay/refund", {"out_trade_no": "x"}, "k1"))
+
+    assert (None, False, False) == (outcome.status, outcome.accepted, outcome.settled)
+    client.close()
+
+
+async def test_the_key_is_hidden_should_the_daemon_echo_it(daemon: Any) -> None:
+    """No answer can put the key on the screen."""
+    wire = Wire(daemon, daemon.key)
+    daemon.answers["/pay/orders"] = (400, {"detail": f"bad key {daemon.key}", "code": "invalid_request"})
+
+    snapshot = await wire.tick()
+
+    assert daemon.key not in snapshot.part(ORDERS).failure.detail
+    assert daemon.key not in repr(ApiKey(daemon.key))
+    wire.source.close()
+
+
+def test_paths_escape_what_comes_from_outside() -> None:
+    """An id cannot climb out of its place in a path."""
+    assert "/pay/orders/..%2F..%2Fmetrics%3Fx%23/events" == path_of("pay", "orders", "../../metrics?x#", "events")
+
+
+def test_every_error_has_a_cause_in_a_word() -> None:
+    """Whatever the line throws is named."""
+    assert "reset" == failure_of_error(ConnectionResetError()).cause
+    assert "tls" == failure_of_error(ssl.SSLError(1, "bad")).cause
+    assert "unreachable" == failure_of_error(OSError(113, "no route")).cause
+    assert "malformed" == failure_of_error(ValueError("?")).cause
+
+
+async def test_a_name_that_does_not_exist_is_named(io_loop: Any) -> None:
+    """A typing error in the host is told as such."""
+    client = ApiClient("http://no-such-host.invalid", None)
+
+    with pytest.raises(RequestFailed) as caught:
+        await client.read(METRICS)
+
+    assert "name" == caught.value.failure.cause
+    client.close()
+
+
+async def test_a_daemon_that_breaks_off_is_a_reset(io_loop: Any) -> None:
+    """A connection closed without an answer is no time-out."""
+
+    def slam(request: Any) -> None:
+        request.connection.stream.close()
+
+    server, (socket, port) = HTTPServer(slam), bind_unused_port()
+    server.add_socket(socket)
+    client = ApiClient(f"http://127.0.0.1:{port}", None)
+
+    with pytest.raises(RequestFailed) as caught:
+        await client.read(METRICS)
+
+    assert "reset" == caught.value.failure.cause
+    client.close()
+    server.stop()
