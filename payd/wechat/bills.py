@@ -8,6 +8,7 @@ HTTP's, and the hash is over the plain content, byte order mark included. A stal
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import zlib
@@ -100,8 +101,9 @@ class BillDownloader:
         except OSError as exc:
             return Unclear(reason="malformed", message=f"the bill cannot be written: {exc.strerror}")
         finally:
-            packed.unlink(missing_ok=True)
-            plain.unlink(missing_ok=True)
+            for leftover in (packed, plain):
+                with contextlib.suppress(OSError):  # gone already, or the folder itself is the trouble
+                    leftover.unlink()
         return None
 
     async def _stream(self, url: str, file: BinaryIO) -> HttpAnswer:

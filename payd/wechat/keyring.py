@@ -307,4 +307,6 @@ def platform_certificate_issue(
 
 
 def _canonical(serial: str) -> str:
-    return serial if serial.startswith(PUBLIC_KEY_PREFIX) else serial.upper().lstrip("0")
+    """Write a certificate serial as a number is written; a key id, however spelled, stays as it is."""
+    digits = serial.upper()
+    return serial if digits.startswith(PUBLIC_KEY_PREFIX) else digits.lstrip("0")
