@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any, Final, Protocol
 
 from payd.errors import AlreadyExists, StaleVersion, StorageError
 from payd.storage.sqlite.connection import driver
-from payd.storage.sqlite.statements import CHANNELS, ROW_COUNTS, Channel, Row, sql
+from payd.storage.sqlite.statements import CHANNELS, ROW_COUNTS, STATEMENTS, Channel, Row
 
 #: What a value that cannot be written raises: a constraint, a type, an integer beyond 64 bits, a lone surrogate.
 _MISFITS: Final = (
@@ -29,33 +29,34 @@ class Change(Protocol):
     error: StorageError | None
 
 
-class _Misfit(Exception):
-    """Some row of the batch changed nothing: a version has gone."""
-
-
 def apply_batch(connection: driver.Connection, batch: Sequence[Change]) -> None:
     """Write every ChangeSet that fits; the others get their ``error`` and leave nothing behind.
 
     Raises driver.Error when the disk or a foreign lock refuses; then the whole transaction is to be given up.
     """
-    connection.execute("SAVEPOINT batch")
+    if _attempt(connection, _apply_together, batch) is None:
+        return
+    if len(batch) == 1:
+        batch[0].error = _attempt(connection, _apply_row_by_row, batch)
+        return
+    middle = len(batch) // 2
+    apply_batch(connection, batch[:middle])
+    apply_batch(connection, batch[middle:])
+
+
+def _attempt(
+    connection: driver.Connection, apply: Callable[[driver.Connection, Sequence[Change]], None], batch: Sequence[Change]
+) -> StorageError | None:
+    """Run ``apply`` in a savepoint; when a row does not fit, undo all of it and return the refusal."""
+    connection.execute("SAVEPOINT attempt")
     try:
-        if len(batch) == 1:
-            _apply_one(connection, batch[0])
-        else:
-            _apply_together(connection, batch)
-    except (_Misfit, *_MISFITS):
-        connection.execute("ROLLBACK TO batch")
-        connection.execute("RELEASE batch")
-        middle = len(batch) // 2
-        apply_batch(connection, batch[:middle])
-        apply_batch(connection, batch[middle:])
-    except StorageError as error:
-        connection.execute("ROLLBACK TO batch")
-        connection.execute("RELEASE batch")
-        batch[0].error = error
-    else:
-        connection.execute("RELEASE batch")
+        apply(connection, batch)
+    except StorageError as refusal:
+        connection.execute("ROLLBACK TO attempt")
+        connection.execute("RELEASE attempt")
+        return refusal
+    connection.execute("RELEASE attempt")
+    return None
 
 
 def _apply_together(connection: driver.Connection, batch: Sequence[Change]) -> None:
@@ -64,27 +65,30 @@ def _apply_together(connection: driver.Connection, batch: Sequence[Change]) -> N
     for change in batch:
         for number, row in change.rows:
             together[number].append(row)
-    for channel, rows in zip(CHANNELS, together, strict=True):
+    for number, rows in enumerate(together):
         start = 0
         while start < len(rows):
             count = next(size for size in ROW_COUNTS if size <= len(rows) - start)
-            values = list(chain.from_iterable(rows[start : start + count]))
-            changed = connection.execute(sql(channel, count), values).rowcount
-            if channel.counted and changed != count:
-                raise _Misfit
+            _send(connection, number, rows[start : start + count])
             start += count
 
 
-def _apply_one(connection: driver.Connection, change: Change) -> None:
-    """Send one ChangeSet row by row, so that a refusal can name its record. Raises StorageError."""
-    for number, row in sorted(change.rows, key=lambda pair: pair[0]):
-        channel = CHANNELS[number]
-        try:
-            changed = connection.execute(sql(channel, 1), row).rowcount
-        except _MISFITS as exc:
-            raise _refusal(exc, channel, row) from exc
-        if channel.counted and changed != 1:
-            raise StaleVersion(channel.table, channel.key(row))
+def _apply_row_by_row(connection: driver.Connection, batch: Sequence[Change]) -> None:
+    """Send each row alone, so that the refusal names its record."""
+    for change in batch:
+        for number, row in sorted(change.rows, key=lambda pair: pair[0]):
+            _send(connection, number, [row])
+
+
+def _send(connection: driver.Connection, number: int, rows: Sequence[Row]) -> None:
+    """Run one statement. Raises StorageError when a row does not fit; of several rows it names the first."""
+    channel = CHANNELS[number]
+    try:
+        changed = connection.execute(STATEMENTS[number][len(rows)], list(chain.from_iterable(rows))).rowcount
+    except _MISFITS as exc:
+        raise _refusal(exc, channel, rows[0]) from exc
+    if channel.counted and changed != len(rows):
+        raise StaleVersion(channel.table, channel.key(rows[0]))
 
 
 def _refusal(exc: Exception, channel: Channel, row: Sequence[Any]) -> StorageError:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Final
 
 from payd.errors import StorageError
@@ -51,9 +50,7 @@ class Channel:
         return " ".join(str(value) for value in row[: self.key_width])
 
 
-@cache
-def sql(channel: Channel, rows: int) -> str:
-    """Write the channel's statement for that many rows."""
+def _sql(channel: Channel, rows: int) -> str:
     one = f"({', '.join('?' * len(channel.columns))})"
     return f"{channel.head}{', '.join([one] * rows)}{channel.tail}"
 
@@ -99,6 +96,9 @@ CHANNELS: Final[tuple[Channel, ...]] = (
     *(_insert(table) for table in APPENDED),
     _META,
 )
+#: By channel number and number of rows.
+STATEMENTS: Final = tuple({rows: _sql(channel, rows) for rows in ROW_COUNTS} for channel in CHANNELS)
+
 _FIRST_UPDATE: Final = len(VERSIONED) + 1
 _FIRST_APPEND: Final = _FIRST_UPDATE + len(VERSIONED)
 _OPEN_DISCREPANCY: Final = len(VERSIONED)
