@@ -106,11 +106,12 @@ NOTIFICATION_ROWS_KEPT_DAYS: Final = 90
 
 # -- bills --------------------------------------------------------------------------------------------------------
 BILL_LINE_BYTES_MAX: Final = 65_536  # a trade row is about 400 bytes; attach and description are the longest members
-BILL_ROWS_IN_MEMORY: Final = 60_000  # rows compared at once; a longer bill is read in that many shares (about 25 MB)
+BILL_ROWS_IN_MEMORY: Final = 150_000  # rows compared at once; a longer bill is read in shares of about that many
+BILL_ROW_BYTES: Final = 300  # a trade row at its shortest, to tell rows from the size of a file
 BILL_ROWS_AT_ONCE: Final = 100  # rows between two turns of the loop: about 5 ms
 BILL_COMMIT_ROWS: Final = 400  # fee postings or discrepancies in one commit
 BILL_CATCH_UP_DAYS: Final = 30  # days fetched after a standstill
 BILL_DAYS_AT_WECHAT: Final = 90  # WeChat: bill_date within three months
 BILL_CREATING_SECONDS: Final = 1_800  # WeChat: after STATEMENT_CREATING ask again in half an hour
-BILL_DAMAGED_ATTEMPTS_MAX: Final = 6  # downloads of one bill that came out damaged, before a person must look
+BILL_ATTEMPTS_MAX: Final = 6  # tries of one bill that come out damaged, or unheard, before a person must look
 BILL_MIDNIGHT_SECONDS: Final = 300  # a refund made that close to midnight may be accepted on the next day
