@@ -314,6 +314,42 @@ def load_config(path: Path, environ: Mapping[str, str]) -> Config:
     return _anchor(config, path.resolve().parent)
 
 
+def inspect_config(path: Path, environ: Mapping[str, str]) -> tuple[Config | None, list[Complaint]]:
+    """Load like `load_config`, but leave out what is wrong and go on, so that a check can say everything at once.
+
+    The config is None when too little is left. Raises ConfigError: there is no file, or it is no JSON object.
+    """
+    data = _read(path)
+    complaints = _override(data, environ)
+    _add_api_keys(data, environ)
+    try:
+        config = Config.model_validate(data)
+    except ValidationError as exc:
+        complaints += _complaints(exc) + _unmet_needs(data)
+        for error in exc.errors(include_url=False, include_input=False, include_context=False):
+            _leave_out(data, error["loc"])
+        try:
+            config = Config.model_validate(data)
+        except ValidationError:
+            return None, complaints
+    known = {complaint.field for complaint in complaints}
+    complaints += [complaint for complaint in _cross_check(config) if complaint.field not in known]
+    return _anchor(config, path.resolve().parent), complaints
+
+
+def _leave_out(data: dict[str, Any], location: tuple[int | str, ...]) -> None:
+    """Delete the value at a place; of a list the whole list, because its other places would shift."""
+    target: Any = data
+    for part in location[:-1]:
+        inner = target.get(part)
+        if not isinstance(inner, dict):
+            target.pop(part, None)
+            return
+        target = inner
+    if location:
+        target.pop(location[-1], None)
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         raw = path.read_bytes()
@@ -332,7 +368,7 @@ def _override(data: dict[str, Any], environ: Mapping[str, str]) -> list[Complain
     """Apply PAYD_* variables in place. Unknown names are complaints that name the variable."""
     complaints: list[Complaint] = []
     for name, text in sorted(environ.items()):
-        if not name.startswith("PAYD_") or name.startswith("PAYD_DASHBOARD"):
+        if not name.startswith("PAYD_") or name.startswith("PAYD_DASHBOARD") or name == "PAYD_DEBUG":
             continue
         parts = name.removeprefix("PAYD_").lower().split("__")
         field = Config.model_fields.get(parts[0])

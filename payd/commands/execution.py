@@ -1,0 +1,78 @@
+"""Running a command's work: on a loop of its own, or through the daemon when one owns the books."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from payd.config import Config
+    from payd.daemon import Gateway
+    from payd.storage import SqliteReads
+
+T = TypeVar("T")
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine on the fastest loop there is."""
+    import asyncio
+
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(work)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)
+
+
+def perform(config: Config, name: str, **arguments: str) -> dict[str, Any]:
+    """Carry out an operation: in the daemon when one runs, else here, with parts opened for it alone.
+
+    Raises what the operation raises, and StorageUnavailable when something else holds the books.
+    """
+    from payd.operator_client import ask_daemon
+
+    answer = ask_daemon(config.storage.path, name, arguments)
+    return answer if answer is not None else run(_perform_alone(config, name, arguments))
+
+
+async def _perform_alone(config: Config, name: str, arguments: dict[str, str]) -> dict[str, Any]:
+    from payd.daemon import open_parts
+    from payd.operations import perform
+
+    async with reach_gateway(config) as gateway, open_parts(config, gateway) as parts:
+        return await perform(parts, name, arguments)
+
+
+@asynccontextmanager
+async def reach_gateway(config: Config) -> AsyncIterator[Gateway]:
+    """Say whom to speak to; in mode sandbox start the simulator for the run, unless one listens there already."""
+    from payd.daemon import open_gateway
+    from payd.sandbox.errors import ListenRefused
+
+    notify_url = f"http://127.0.0.1:{config.server.port}/pay/notify/wechat"
+    async with AsyncExitStack() as stack:
+        try:
+            gateway = await stack.enter_async_context(
+                open_gateway(config, notify_url=notify_url, with_simulator=True)
+            )
+        except ListenRefused:
+            gateway = await stack.enter_async_context(
+                open_gateway(config, notify_url=notify_url, with_simulator=False)
+            )
+        yield gateway
+
+
+def read_books(config: Config, work: Callable[[SqliteReads], Awaitable[T]]) -> T:
+    """Read the books, beside a running daemon or alone. Raises ConfigError when there are none."""
+    from payd.storage import open_for_reading
+
+    async def read() -> T:
+        books = open_for_reading(config.storage.path)
+        try:
+            return await work(books)
+        finally:
+            await books.close()
+
+    return run(read())

@@ -1,0 +1,31 @@
+"""``payd serve``: the daemon."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from payd.commands.options import config_option
+
+
+@click.command()
+@config_option
+def serve(config_path: Path) -> None:
+    """Run the daemon until SIGTERM or Ctrl-C.
+
+    Prints one line on standard output when it listens; the log goes to standard error. SIGTERM ends what is under
+    way and exits 0; SIGHUP reads the API keys again.
+    """
+    from payd.commands.execution import run
+    from payd.config import load_config
+    from payd.logs import configure_logs
+
+    config = load_config(config_path, os.environ)
+    colours = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    configure_logs(level=config.log.level, form=config.log.format, colours=colours)
+    from payd.daemon import serve as serve_daemon
+
+    sys.exit(run(serve_daemon(config, config_path, ready=click.echo)))
