@@ -27,6 +27,8 @@ from payd.metrics import Metrics
 from payd.models.changes import OrderSnapshot
 from payd.models.discrepancy import Discrepancy
 from payd.models.webhook import Announcement, Delivery
+from payd.operator_client import socket_path
+from payd.operator_socket import operator_socket
 from payd.plugin.discrepancies import resolve_discrepancy
 from payd.plugin.idempotency import IdempotencyGate
 from payd.plugin.pay_plugin import Merchant, PayPlugin
@@ -141,6 +143,7 @@ async def open_parts(config: Config, gateway: Gateway) -> AsyncIterator[Parts]:
             entropy=entropy,
             on_attempt=lambda outcome: metrics.webhook_attempts.labels(outcome).inc(),
         )
+        stack.push_async_callback(dispatcher.close)
         await dispatcher.load_disabled()
         outbox = Outbox(config.webhooks, render=announced_view, entropy=entropy)
 
@@ -207,6 +210,8 @@ async def open_parts(config: Config, gateway: Gateway) -> AsyncIterator[Parts]:
                 wechat=wechat,
                 settlement=settlement,
                 clock=clock,
+                mchid=gateway.settings.mchid,
+                appid=gateway.settings.appid,
                 config=config.bills,
                 folder=config.storage.path.parent / "bills",
             ),
@@ -324,9 +329,10 @@ async def serve(config: Config, config_path: Path, *, ready: Callable[[str], Non
                 worker.kick()
             where = f"{scheme}://{config.server.host}:{port}"
             simulator = f", simulator {gateway.simulator_url}" if gateway.simulator_url else ""
-            ready(f"payd {__version__} listening on {where} (mode {config.mode}{simulator})")
-            await stop.wait()
-            return await _drain(server, in_flight, workers)
+            async with operator_socket(parts, socket_path(config.storage.path)):
+                ready(f"payd {__version__} listening on {where} (mode {config.mode}{simulator})")
+                await stop.wait()
+                return await _drain(server, in_flight, workers)
 
 
 def _count_refusal(metrics: Metrics) -> Callable[[str], None]:
