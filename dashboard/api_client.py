@@ -26,6 +26,7 @@ REQUEST_TIMEOUT_SECONDS = 5.0
 ACTION_TIMEOUT_SECONDS = 20.0
 """Longer than the daemon waits for WeChat, so that its 202 arrives instead of our own time-out."""
 ANSWER_BYTES = 8 * 1024 * 1024
+_NESTING = 40
 _PUBLIC_PATHS = frozenset({METRICS.path, READY.path})
 _CAUSES_BY_STATUS = {401: "unauthorized", 403: "forbidden", 404: "not_found", 429: "busy"}
 
@@ -204,11 +205,27 @@ def failure_of_error(error: BaseException) -> Failure:
 
 def path_of(*segments: str) -> str:
     """A path from segments, each escaped: an id from outside cannot climb out of its place."""
-    return "/" + "/".join(quote(segment, safe="") for segment in segments)
+    return "/" + "/".join(quote(segment, safe="", errors="replace") for segment in segments)
 
 
 def _decoded(response: HTTPResponse) -> Any:
-    return json.loads(response.body.decode("utf-8"), parse_constant=_no_constant)
+    return sound(json.loads(response.body.decode("utf-8"), parse_constant=_no_constant))
+
+
+def sound(value: Any, depth: int = 0) -> Any:
+    """A JSON value without halves of surrogate pairs, which no terminal, file or URL can take.
+
+    Raises ValueError when it is nested deeper than anything the contract describes.
+    """
+    if depth > _NESTING:
+        raise ValueError("nested too deep")
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, dict):
+        return {sound(name): sound(item, depth + 1) for name, item in value.items()}
+    if isinstance(value, list):
+        return [sound(item, depth + 1) for item in value]
+    return value
 
 
 def _no_constant(name: str) -> Any:

@@ -30,7 +30,7 @@ RESULTS = (
     "signature_invalid", "probe", "body_invalid", "decrypt_failed", "event_unknown", "merchant_mismatch",
     "order_unknown", "amount_mismatch", "storage_unavailable",
 )  # fmt: skip
-CALM_RESULTS = frozenset({"applied", "repeat", "probe"})
+CALM_RESULTS = ("applied", "repeat", "probe")
 """Callback verdicts that need nobody's attention."""
 
 _WAITING = ("PAYING", "PROCESSING", "REFUNDING", "pending", "sending", "retrying", "failing", "open")
@@ -51,8 +51,10 @@ LOOKS: dict[str, Look] = {
     "event_unknown": Look("?", "wait"),
 }
 
-FAULTY_ORDERS = frozenset({"FAILED"})
-FAULTY_REFUNDS = frozenset({"REFUND_FAIL"})
+# Tuples, not sets: what is looked up in them came over the wire and may not be hashable.
+FINAL_ORDERS = ("PAID", "FAILED", "CLOSED")
+FAULTY_ORDERS = ("FAILED",)
+FAULTY_REFUNDS = ("REFUND_FAIL",)
 
 
 def look_of(state: object) -> Look:

@@ -10,19 +10,19 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import VerticalScroll
 
+from dashboard.api_client import path_of
 from dashboard.formatting import clock_time, literal, member, words, yuan
 from dashboard.masking import masked
 from dashboard.screens.board_screen import BoardScreen
 from dashboard.screens.confirm_dialog import ConfirmDialog, close_plan, refund_plan
 from dashboard.snapshots import Snapshot, Want
-from dashboard.states import look_of, state_text
+from dashboard.states import FINAL_ORDERS, look_of, state_text
 from dashboard.widgets.line import Line
 from dashboard.widgets.qr import payable_url, qr_lines
 
 _OPEN_EVERY_SECONDS = 4.0
 _FINAL_EVERY_SECONDS = 30.0
 """A read of an open order makes the daemon ask WeChat, so it is asked less often than the rest."""
-_FINAL = frozenset({"PAID", "FAILED", "CLOSED"})
 _EVENTS_SHOWN = 500
 _JSON_LINES = 400
 _NAMED = ("trade_type", "description", "transaction_id", "attach", "created_at", "expires_at", "paid_at", "closed_at")
@@ -63,15 +63,13 @@ class OrderScreen(BoardScreen):
     def order_want(self) -> Want:
         """The read of the order itself."""
         known = self.board.snapshot.parts.get("order")
-        final = known is not None and member(known.data, "status") in _FINAL
+        final = known is not None and member(known.data, "status") in FINAL_ORDERS
         every = _FINAL_EVERY_SECONDS if final else _OPEN_EVERY_SECONDS
         return Want("order", "/pay/query", (("out_trade_no", self.out_trade_no),), every)
 
     @property
     def events_want(self) -> Want:
         """The read of its history."""
-        from dashboard.api_client import path_of
-
         return Want("events", path_of("pay", "orders", self.out_trade_no, "events"), (), _OPEN_EVERY_SECONDS)
 
     def wants(self) -> tuple[Want, ...]:

@@ -81,7 +81,7 @@ class ReconcileScreen(ListScreen):
 
         work = {"payments": number("open_payments"), "refunds": number("open_refunds"), "due": number("due_now")}
 
-        enabled = {True: say("reconcile_on"), False: say("reconcile_off")}.get(member(part.data, "enabled"), "—")
+        enabled = {"True": say("reconcile_on"), "False": say("reconcile_off")}.get(str(member(part.data, "enabled")), "—")
         run_age = seconds_since(member(part.data, "last_run_at"), now)
         oldest = seconds_since(member(part.data, "oldest_open_at"), now)
         interval = whole(member(part.data, "interval_seconds"))

@@ -300,14 +300,14 @@ class Bench:
         """Let `seconds` go by, poll once, and let the screens draw."""
         self.clock += seconds
         await app.poller.poll_once()
-        await pilot.pause()
+        await pilot.pause(0)
         app.tick()
         await pilot.pause()
 
     async def press(self, app: DashboardApp, pilot: Any, *keys: str) -> None:
         """Press keys, then poll once so that what they lead to has its data."""
         await pilot.press(*keys)
-        await pilot.pause()
+        await pilot.pause(0)
         await self.tick(app, pilot)
 
 

@@ -17,7 +17,7 @@ from cryptography.x509.oid import NameOID
 from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 
-from dashboard.api_client import Action, ApiClient, RequestFailed, failure_of_error, path_of
+from dashboard.api_client import Action, ApiClient, RequestFailed, failure_of_error, path_of, sound
 from dashboard.poller import RETRY_SECONDS, Poller
 from dashboard.settings import ApiKey
 from dashboard.snapshots import METRICS, Snapshot, Want
@@ -273,6 +273,16 @@ async def test_the_key_is_hidden_should_the_daemon_echo_it(daemon: Any) -> None:
 def test_paths_escape_what_comes_from_outside() -> None:
     """An id cannot climb out of its place in a path."""
     assert "/pay/orders/..%2F..%2Fmetrics%3Fx%23/events" == path_of("pay", "orders", "../../metrics?x#", "events")
+
+
+def test_answers_are_made_sound() -> None:
+    """Half a surrogate pair becomes a question mark; a pit of brackets is refused."""
+    assert {"a?": ["红茶", "?", 1, None]} == sound({"a\ud800": ["红茶", "\udfff", 1, None]})
+    deep: Any = 1
+    for _ in range(50):
+        deep = [deep]
+    with pytest.raises(ValueError):
+        sound(deep)
 
 
 def test_every_error_has_a_cause_in_a_word() -> None:
