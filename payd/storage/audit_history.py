@@ -120,15 +120,14 @@ def _check_replay(books: OrderBooks, findings: Findings) -> None:
             detail = f"line {position}: {subject} {subject_id} leaves {from_state} but stood at {stood}"
             findings.add("journal_replay", number, detail)
         reached[(subject, subject_id)] = to_state
-    stored = {("order", number): status}
-    stored |= {("payment", number): payment[1] for payment in books.payments}
-    stored |= {("refund", refund[1]): refund[2] for refund in books.refunds}
+    stored = {("order", number): status, **{("refund", refund[1]): refund[2] for refund in books.refunds}}
+    for payment in books.payments:
+        stored["payment", number] = payment[1]
     for subject_key in sorted({*stored, *reached}):
-        if stored.get(subject_key) != reached.get(subject_key):
-            told, is_now = reached.get(subject_key), stored.get(subject_key)
-            findings.add(
-                "journal_replay", number, f"{' '.join(subject_key)}: the journal ends at {told}, stored is {is_now}"
-            )
+        told, is_now = reached.get(subject_key), stored.get(subject_key)
+        if told != is_now:
+            detail = f"{' '.join(subject_key)}: the journal ends at {told}, stored is {is_now}"
+            findings.add("journal_replay", number, detail)
 
 
 def _check_refunds(books: OrderBooks, findings: Findings) -> None:

@@ -6,6 +6,7 @@ written by a newer payd is refused.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -19,31 +20,39 @@ from payd.storage.sqlite.connection import driver
 
 MODE_KEY: Final = "mode"
 
-migrations = Migrations("payd")
-
-
-@migrations(name="0001_books")
-def _books(db: Database) -> None:
-    _run_script(db, "0001_books.sql")
-
-
-#: Every migration this payd knows, in order.
+#: Every migration this payd knows, in order; each is the SQL file of that name.
 KNOWN: Final = ("0001_books",)
 
 
-def prepare(connection: driver.Connection, path: Path, *, mode: str, clock: Clock) -> None:
+def known_migrations() -> Migrations:
+    """Make the set of all migrations, in order."""
+    migrations = Migrations("payd")
+    for name in KNOWN:
+        migrations(name=name)(_script_runner(name))
+    return migrations
+
+
+def prepare(
+    connection: driver.Connection, path: Path, *, mode: str, clock: Clock, migrations: Migrations | None = None
+) -> None:
     """Bring the schema up to date and the mode to paper. The caller holds the WriterLock.
 
     Raises ConfigError: the file is no database, was written by a newer payd, or belongs to the other mode.
     """
+    migrations = migrations or known_migrations()
     applied = applied_migrations(connection, path)
-    if applied and applied != KNOWN:
+    if applied:
+        _require_mode(connection, path, mode)
+    is_behind = bool(migrations.pending(_tools(connection)))
+    if applied and is_behind:
         copy_database(path, _copy_path(path, applied[-1], clock))
     connection.execute("BEGIN IMMEDIATE")
     try:
-        if applied != KNOWN:
+        if is_behind:
             migrations.apply(_tools(connection))
-        _remember_mode(connection, path, mode=mode, clock=clock)
+        if not applied:
+            now = stamp(clock.now())
+            connection.execute("INSERT INTO meta VALUES (?, ?, ?, ?)", (MODE_KEY, mode, now, now))
         connection.execute("COMMIT")
     finally:
         if connection.in_transaction:
@@ -52,7 +61,7 @@ def prepare(connection: driver.Connection, path: Path, *, mode: str, clock: Cloc
 
 def applied_migrations(connection: driver.Connection, path: Path) -> tuple[str, ...]:
     """List what was applied. Raises ConfigError when it is not a beginning of KNOWN."""
-    applied = tuple(step.name for step in migrations.applied(_tools(connection)))
+    applied = tuple(step.name for step in known_migrations().applied(_tools(connection)))
     if applied != KNOWN[: len(applied)]:
         unknown = ", ".join(name for name in applied if name not in KNOWN) or ", ".join(applied)
         raise ConfigError([Complaint("storage.path", f"{path} was written by a newer payd (it has {unknown})")])
@@ -67,12 +76,9 @@ def stored_mode(connection: driver.Connection) -> str | None:
     return None if row is None else str(row[0])
 
 
-def _remember_mode(connection: driver.Connection, path: Path, *, mode: str, clock: Clock) -> None:
+def _require_mode(connection: driver.Connection, path: Path, mode: str) -> None:
     stored = stored_mode(connection)
-    if stored is None:
-        now = stamp(clock.now())
-        connection.execute("INSERT INTO meta VALUES (?, ?, ?, ?)", (MODE_KEY, mode, now, now))
-    elif stored != mode:
+    if stored != mode:
         issue = f"{path} holds {stored} money and payd runs in mode {mode}: name another file, or set mode to {stored}"
         raise ConfigError([Complaint("storage.path", issue)])
 
@@ -85,11 +91,15 @@ def _tools(connection: driver.Connection) -> Database:
     return Database(connection, execute_plugins=False)
 
 
-def _run_script(db: Database, name: str) -> None:
-    """Run a file of statements one by one: ``executescript`` would commit the open transaction first."""
-    statement = ""
-    for line in (Path(__file__).parent / name).read_text("utf-8").splitlines(keepends=True):
-        statement += line
-        if driver.complete_statement(statement):
-            db.execute(statement)
-            statement = ""
+def _script_runner(name: str) -> Callable[[Database], None]:
+    """Make a migration of a file of statements. They run one by one: ``executescript`` would commit first."""
+
+    def run(db: Database) -> None:
+        statement = ""
+        for line in (Path(__file__).parent / f"{name}.sql").read_text("utf-8").splitlines(keepends=True):
+            statement += line
+            if driver.complete_statement(statement):
+                db.execute(statement)
+                statement = ""
+
+    return run

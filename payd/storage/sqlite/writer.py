@@ -136,15 +136,24 @@ class Writer:
 
     def _write(self, batch: list[Work]) -> None:
         """Commit a batch. Afterwards each Work has its error, or none and is on disk."""
-        connection = self._connection
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            apply_batch(connection, batch)
-            connection.execute("COMMIT")
-        except driver.Error as exc:
-            self._roll_back()
+        error = self._in_transaction(lambda connection: apply_batch(connection, batch))
+        if error is not None:
             for work in batch:
-                work.error = StorageUnavailable(f"the database cannot write: {exc}")
+                work.error = error
+
+    def _in_transaction(self, run: Callable[[driver.Connection], None]) -> StorageUnavailable | None:
+        """Run and commit. When the database refuses, nothing of it is left behind and the reason is returned."""
+        begun = False
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            begun = True
+            run(self._connection)
+            self._connection.execute("COMMIT")
+        except driver.Error as exc:
+            if begun:
+                self._roll_back()
+            return StorageUnavailable(f"the database cannot write: {exc}")
+        return None
 
     def _roll_back(self) -> None:
         """Leave no transaction open and nothing of it behind.
@@ -166,15 +175,9 @@ class Writer:
                 connection.execute("ROLLBACK")
 
     def _perform(self, chore: Chore) -> None:
-        result, error = 0, None
-        try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            result = chore.run(self._connection)
-            self._connection.execute("COMMIT")
-        except driver.Error as exc:
-            self._roll_back()
-            error = StorageUnavailable(f"the database cannot write: {exc}")
-        _on_loop(chore.future, lambda: _settle(chore.future, result, error))
+        results: list[int] = []
+        error = self._in_transaction(lambda connection: results.append(chore.run(connection)))
+        _on_loop(chore.future, lambda: _settle(chore.future, results[-1] if results else None, error))
 
     def _answer(self, batch: list[Work]) -> None:
         """Wake all callers of a batch, with one call into their loop."""
