@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @config_option
 def backup(file: Path, config_path: Path) -> None:
-    """Write a consistent copy of the database to FILE, which must not exist.
+    """Copy the database to FILE while it is in use.
 
-    Works while the daemon runs and does not stop it. The copy holds the books as they were at one moment, in one file
+    FILE must not exist. Works while the daemon runs and does not stop it. The copy holds the books as they were at one moment, in one file
     that only its owner can read; check it with: payd verify FILE
     """
     from payd.commands.execution import read_books
@@ -45,9 +45,9 @@ def backup(file: Path, config_path: Path) -> None:
 @config_option
 @json_option
 def verify(file: Path | None, config_path: Path, as_json: bool) -> None:
-    """Check every invariant of the books: states, journal, ledger, sums.
+    """Check every invariant of the books.
 
-    Without FILE checks the configured database, also while the daemon runs; with FILE any database or backup, and no
+    States, journal, hashes, ledger, sums. Without FILE checks the configured database, also while the daemon runs; with FILE any database or backup, and no
     configuration is needed. Reads only. Exits 1 when an invariant fails, naming the first offenders of each.
     """
     from payd.storage.audit import CHECKS, audit

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -49,19 +49,26 @@ async def _perform_alone(config: Config, name: str, arguments: dict[str, str]) -
 async def reach_gateway(config: Config) -> AsyncIterator[Gateway]:
     """Say whom to speak to; in mode sandbox start the simulator for the run, unless one listens there already."""
     from payd.daemon import open_gateway
-    from payd.sandbox.errors import ListenRefused
 
     notify_url = f"http://127.0.0.1:{config.server.port}/pay/notify/wechat"
-    async with AsyncExitStack() as stack:
-        try:
-            gateway = await stack.enter_async_context(
-                open_gateway(config, notify_url=notify_url, with_simulator=True)
-            )
-        except ListenRefused:
-            gateway = await stack.enter_async_context(
-                open_gateway(config, notify_url=notify_url, with_simulator=False)
-            )
+    running = not config.livemode and await _somebody_listens(config.sandbox.port)
+    async with open_gateway(config, notify_url=notify_url, with_simulator=not running) as gateway:
         yield gateway
+
+
+async def _somebody_listens(port: int) -> bool:
+    """Tell whether a loopback port is taken. What listens there is not asked: a wrong one cannot sign."""
+    import asyncio
+
+    if port == 0:
+        return False
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    await writer.wait_closed()
+    return True
 
 
 def read_books(config: Config, work: Callable[[SqliteReads], Awaitable[T]]) -> T:

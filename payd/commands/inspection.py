@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 @config_option
 @json_option
 def check(config_path: Path, as_json: bool) -> None:
-    """Check configuration, keys and certificates without the network.
+    """Check configuration and keys, offline.
 
-    Prints the effective values, secrets masked, and everything that is wrong at once. Changes nothing. Exits 78 when
+    Opens keys, certificates and the database file, never the network. Prints the effective values, secrets masked, and everything that is wrong at once. Changes nothing. Exits 78 when
     payd could not or should not be started like this.
     """
     found = _offline(config_path)
@@ -43,11 +43,11 @@ def check(config_path: Path, as_json: bool) -> None:
 @config_option
 @json_option
 def doctor(config_path: Path, as_json: bool) -> None:
-    """Find out what is wrong, online: each finding with its cause and its cure.
+    """Find out what is wrong and how to mend it.
 
-    Does what `payd check` does; then measures the clock against WeChat, proves signing, verification and encryption in
+    Each finding has a cause and a cure. Does what `payd check` does; then measures the clock against WeChat, proves signing, verification and encryption in
     a round trip that moves no money, compares the keys, looks at notify_url and at the running daemon. In mode sandbox
-    it speaks to the simulator. Exits 1 when something was found.
+    it speaks to the simulator. Exits 1 when something was found, 78 when there is no configuration to begin with.
     """
     found = _offline(config_path)
     findings = [*found.findings, *_online(found)]
@@ -56,9 +56,10 @@ def doctor(config_path: Path, as_json: bool) -> None:
         output.say_json(_view(findings, good, found.shown))
     else:
         _say(findings, where=sys.stdout)
-        output.say("" if not good else "\nnothing is wrong")
+        if good:
+            output.say("\nnothing is wrong")
     if not good:
-        sys.exit(FOUND)
+        sys.exit(CONFIG if found.config is None else FOUND)
 
 
 def _offline(config_path: Path) -> Checkup:

@@ -9,7 +9,10 @@ from payd.commands import output
 
 @click.command()
 def openapi() -> None:
-    """Print the OpenAPI 3.1 document of the HTTP API (also at /openapi.json)."""
+    """Print the OpenAPI 3.1 document of the HTTP API.
+
+    The daemon serves the same at /openapi.json, and a readable page at /docs.
+    """
     from payd.web.openapi import openapi_document
     from payd.web.routes import ROUTES
 
