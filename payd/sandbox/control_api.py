@@ -201,10 +201,7 @@ class ControlApi:
         }
 
     def _add_fault(self, control: Control) -> dict[str, Any]:
-        fault = self._faults.add(control.body)
-        if fault.kind == "host_down":
-            asyncio.get_running_loop().call_later(fault.seconds, self._faults.remove, fault)
-        return control_views.fault(fault)
+        return control_views.fault(self._faults.add(control.body))
 
     def _clear_faults(self, _control: Control) -> dict[str, Any]:
         return {"cleared": self._faults.clear()}

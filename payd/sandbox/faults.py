@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,7 +105,10 @@ KINDS: Mapping[str, Kind] = {
 
 @dataclass(slots=True)
 class Fault:
-    """One rule; ``times`` is how often it still hits, None for until it is cleared."""
+    """One rule; ``times`` is how often it still hits, None for until it is cleared.
+
+    ``until`` is the wall-clock end of a rule that lasts, which only ``host_down`` does.
+    """
 
     id: int
     target: str
@@ -113,6 +116,7 @@ class Fault:
     times: int | None
     match: str | None
     seconds: float
+    until: float | None = None
 
     @property
     def plan(self) -> Kind:
@@ -123,8 +127,9 @@ class Fault:
 class Faults:
     """The rules in force. Nothing here acts; ``gateway`` and ``notifier`` ask and obey."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, wall: Callable[[], float]) -> None:
         self._seed = seed
+        self._wall = wall
         self._rules: list[Fault] = []
         self._number = 0
         self._random: dict[str, random.Random] = {}
@@ -153,7 +158,8 @@ class Faults:
         if match is not None and not isinstance(match, str):
             raise _wrong("match must be an out_trade_no, out_refund_no or bill_date")
         self._number += 1
-        fault = Fault(self._number, target, kind, times, match, float(seconds))
+        until = self._wall() + seconds if kind == "host_down" else None
+        fault = Fault(self._number, target, kind, times, match, float(seconds), until)
         self._rules.append(fault)
         return fault
 
@@ -176,8 +182,13 @@ class Faults:
         return None
 
     def host_down(self) -> Fault | None:
-        """The rule that takes the main host down, if one is in force."""
-        return next((rule for rule in self._rules if rule.kind == "host_down"), None)
+        """The rule that takes the main host down, if one is in force; one that has ended is forgotten."""
+        for rule in self._rules:
+            if rule.until is not None:
+                if self._wall() < rule.until:
+                    return rule
+                self.remove(rule)
+        return None
 
     def use(self, fault: Fault) -> None:
         """Count one hit; the last one removes the rule."""

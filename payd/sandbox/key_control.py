@@ -39,14 +39,16 @@ class KeyControl:
         keys = self._world.keys
         if mode is not None and mode not in MODES:
             raise ControlRefused("PARAM_ERROR", f"mode must be one of {', '.join(MODES)}", status=400)
-        if rotate not in (None, True, False, *ROTATIONS):
+        if not (rotate is None or isinstance(rotate, bool) or rotate in ROTATIONS):
             raise ControlRefused(
                 "PARAM_ERROR", f"rotate must be true or one of {', '.join(ROTATIONS)}", status=400)
+        if rotate == "switch":
+            keys.switch()  # the only step that may be refused, hence first
         keys.mode = mode or keys.mode
-        if rotate in (True, "publish"):
+        if rotate is True or rotate == "publish":
             # A new RSA key takes up to 0.3 s, so it is made beside the loop.
             keys.publish(await asyncio.get_running_loop().run_in_executor(None, keys.make_successor))
-        if rotate in (True, "switch"):
+        if rotate is True:
             keys.switch()
         if rotate == "retire":
             keys.retire()

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerRequest
-from tornado.netutil import bind_sockets
 
 from payd.sandbox.agenda import Agenda
 from payd.sandbox.bill_api import BillApi
@@ -43,6 +42,7 @@ from payd.sandbox.world import World
 _log = logging.getLogger("payd.sandbox")
 _MOST_BODY_BYTES = 1 << 20
 _HEADER_BYTES = 32 << 10
+_BACKLOG = 1024
 _IDLE_SECONDS = 8  # section 2.5: the front servers drop idle connections after this
 
 
@@ -80,13 +80,13 @@ class Sandbox:
         self._wall = wall_clock
         self.merchant: Merchant = prepare_directory(self._directory, port=port or 8081, host=host)
         self._servers: list[HTTPServer] = []
-        self._sockets: list[list[socket.socket]] = []
+        self._sockets: list[socket.socket] = []
         self._world: World | None = None
 
     @property
     def port(self) -> int:
         """The port it listens on; only while started."""
-        port: int = self._sockets[0][0].getsockname()[1]
+        port: int = self._sockets[0].getsockname()[1]
         return port
 
     @property
@@ -104,9 +104,14 @@ class Sandbox:
         """True while it also listens as the backup host."""
         return len(self._sockets) > 1
 
+    @property
+    def book_offset_seconds(self) -> float:
+        """How far the book's clock is ahead of the wall clock; 0 before the start."""
+        return self._world.clock.offset_seconds if self._world is not None else 0.0
+
     def _url(self, index: int) -> str:
         host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self._sockets[index][0].getsockname()[1]}"
+        return f"http://{host}:{self._sockets[index].getsockname()[1]}"
 
     async def start(self) -> None:
         """Open the book, listen, and go on where the book left off. Raises ListenRefused, DirectoryRefused."""
@@ -115,17 +120,17 @@ class Sandbox:
             ports.append(self._wanted_backup_port)
         world = self._open_world()
         try:
-            self._sockets = [self._bind(port) for port in ports]
+            self._sockets = self._bind_all(ports)
         except ListenRefused:
             world.book.close()
             raise
         self._world = world
         self._build(world)
-        for backup, sockets in enumerate(self._sockets):
+        for backup, sock in enumerate(self._sockets):
             server = HTTPServer(
                 self._entrance(backup=bool(backup)), max_body_size=_MOST_BODY_BYTES,
                 max_header_size=_HEADER_BYTES, idle_connection_timeout=_IDLE_SECONDS)
-            server.add_sockets(sockets)
+            server.add_socket(sock)
             self._servers.append(server)
         self._resume(world)
         world.agenda.start()
@@ -148,14 +153,17 @@ class Sandbox:
         self._servers.clear()
         self._sockets.clear()
 
-    def _bind(self, port: int) -> list[socket.socket]:
+    def _bind_all(self, ports: list[int]) -> list[socket.socket]:
+        """One listening socket per port, or none at all."""
+        bound: list[socket.socket] = []
         try:
-            sockets = bind_sockets(port, "127.0.0.1" if self._host == "localhost" else self._host)
-        except OSError as exc:
-            raise ListenRefused(f"cannot listen on {self._host}:{port}: {exc.strerror}") from exc
-        address = ipaddress.ip_address(sockets[0].getsockname()[0])
-        assert address.is_loopback, address
-        return sockets
+            for port in ports:
+                bound.append(_listen(self._host, port))
+        except ListenRefused:
+            for sock in bound:
+                sock.close()
+            raise
+        return bound
 
     def _open_world(self) -> World:
         book = Book(BookFile(self._directory / "book.db") if self._persist else None)
@@ -177,7 +185,7 @@ class Sandbox:
             mchid=self.merchant.mchid, serial_no=self.merchant.merchant_serial_no,
             public_key=world.vault.merchant_public_key, wall=self._wall)
         witness.refuse_replays = world.switches.refuse_replays
-        faults = Faults(world.identifiers.seed)
+        faults = Faults(world.identifiers.seed, self._wall)
         self._poster = LoopbackPoster()
         notifier = Notifier(world, faults, self._poster)
         pay_api = PayApi(world)
@@ -226,6 +234,22 @@ class Sandbox:
         for notification in world.book.notifications.values():
             if notification.next_at is not None:
                 world.agenda.at(notification.next_at, "notification", notification.id)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket that listens on a loopback address. Raises ListenRefused when the port is not to be had."""
+    address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
+    assert address.is_loopback, address
+    sock = socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((str(address), port))
+        sock.listen(_BACKLOG)
+    except OSError as exc:
+        sock.close()
+        raise ListenRefused(f"cannot listen on {host}:{port}: {exc.strerror}") from exc
+    return sock
 
 
 def _close_races(world: World, pay_api: PayApi, payer: Payer) -> Callable[[str, Call], Answer]:

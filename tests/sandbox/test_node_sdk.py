@@ -54,7 +54,13 @@ async def test_node_sdk_pays_refunds_closes_and_reads_bills(node_modules, simula
         "platform_cert_path": str(facts.platform_cert_path),
     }  # fmt: skip
     run = partial(
-        subprocess.run, ["node", "proof.mjs", json.dumps(argument)], cwd=NODE, capture_output=True, text=True, timeout=50)
+        subprocess.run,
+        ["node", "proof.mjs", json.dumps(argument)],
+        cwd=NODE,
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
 
     finished = await asyncio.get_running_loop().run_in_executor(None, run)
 

@@ -90,21 +90,30 @@ async def test_sdk_pays_queries_and_closes(sdk, control):
     scene = {"payer_client_ip": "1.2.3.4", "h5_info": {"type": "Wap"}}
     native = await sdk("pay", description="茶", out_trade_no="sdk-native", amount={"total": 100})
     jsapi = await sdk(
-        "pay", description="茶", out_trade_no="sdk-jsapi1", amount={"total": 1}, payer={"openid": "oUser"},
-        pay_type=WeChatPayType.JSAPI)
-    app = await sdk(
-        "pay", description="茶", out_trade_no="sdk-app001", amount={"total": 1}, pay_type=WeChatPayType.APP)
+        "pay",
+        description="茶",
+        out_trade_no="sdk-jsapi1",
+        amount={"total": 1},
+        payer={"openid": "oUser"},
+        pay_type=WeChatPayType.JSAPI,
+    )
+    app = await sdk("pay", description="茶", out_trade_no="sdk-app001", amount={"total": 1}, pay_type=WeChatPayType.APP)
     h5 = await sdk(
-        "pay", description="茶", out_trade_no="sdk-h50001", amount={"total": 1}, scene_info=scene,
-        pay_type=WeChatPayType.H5)
+        "pay",
+        description="茶",
+        out_trade_no="sdk-h50001",
+        amount={"total": 1},
+        scene_info=scene,
+        pay_type=WeChatPayType.H5,
+    )
     paid = await control.pay("sdk-native")
     by_number = await sdk("query", out_trade_no="sdk-native")
     by_id = await sdk("query", transaction_id=paid["transaction_id"])
     closed = await sdk("close", out_trade_no="sdk-jsapi1")
 
     assert [status for status, _ in (native, jsapi, app, h5)] == [200] * 4
-    assert [
-        member for _, answer in (native, jsapi, app, h5) for member in answer] == ["code_url", "prepay_id", "prepay_id", "h5_url"]
+    members = [member for _, answer in (native, jsapi, app, h5) for member in answer]
+    assert members == ["code_url", "prepay_id", "prepay_id", "h5_url"]
     assert by_number == by_id
     assert by_id[1]["trade_state"] == "SUCCESS"
     assert closed[0] == 204
@@ -119,8 +128,14 @@ async def test_sdk_refunds_and_queries_the_refund(sdk, control):
     await control("POST", "refunds/sdk-r1", {"status": "ABNORMAL"})
 
     abnormal = await sdk(
-        "abnormal_refund", refund_id=accepted["refund_id"], out_refund_no="sdk-r1", type="USER_BANK_CARD",
-        bank_type="ICBC_DEBIT", bank_account="6222020000001234", real_name="张三")
+        "abnormal_refund",
+        refund_id=accepted["refund_id"],
+        out_refund_no="sdk-r1",
+        type="USER_BANK_CARD",
+        bank_type="ICBC_DEBIT",
+        bank_account="6222020000001234",
+        real_name="张三",
+    )
     await control.advance(1)
     queried = await sdk("query_refund", out_refund_no="sdk-r1")
 
@@ -157,8 +172,7 @@ async def test_sdk_fetches_both_bills(sdk, control, tar_type):
 
 async def test_sdk_verifies_and_opens_callbacks(sdk, control, receiver):
     """The SDK's own callback function accepts what is sent and refuses a forgery."""
-    await sdk(
-        "pay", description="茶", out_trade_no="sdk-native", amount={"total": 100}, notify_url=receiver.url)
+    await sdk("pay", description="茶", out_trade_no="sdk-native", amount={"total": 100}, notify_url=receiver.url)
     await control.pay("sdk-native")
     notice = (await control.book())["notifications"][0]
     await control("POST", f"notifications/{notice['id']}/resend", {"wrong_signature": True})
@@ -197,8 +211,12 @@ async def test_echo_for_the_sdk(sdk, control):
     core = sdk.client._core
     sealed = core.encrypt("ping")
     work = partial(
-        core.request, "/v3/security/echo", method=RequestType.POST,
-        data={"echo_message": "hello", "encrypted_echo_message": sealed}, cipher_data=True)
+        core.request,
+        "/v3/security/echo",
+        method=RequestType.POST,
+        data={"echo_message": "hello", "encrypted_echo_message": sealed},
+        cipher_data=True,
+    )
 
     status, text = await asyncio.get_running_loop().run_in_executor(None, work)
 
