@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 def backup(file: Path, config_path: Path) -> None:
     """Copy the database to FILE while it is in use.
 
-    FILE must not exist. Works while the daemon runs and does not stop it. The copy holds the books as they were at one moment, in one file
-    that only its owner can read; check it with: payd verify FILE
+    FILE must not exist. Works while the daemon runs and does not stop it. The copy holds the books as they were at
+    one moment, in one file that only its owner can read; check it with: payd verify FILE
     """
     from payd.commands.execution import read_books
 
@@ -47,8 +47,9 @@ def backup(file: Path, config_path: Path) -> None:
 def verify(file: Path | None, config_path: Path, as_json: bool) -> None:
     """Check every invariant of the books.
 
-    States, journal, hashes, ledger, sums. Without FILE checks the configured database, also while the daemon runs; with FILE any database or backup, and no
-    configuration is needed. Reads only. Exits 1 when an invariant fails, naming the first offenders of each.
+    States, journal, hashes, ledger, sums. Without FILE checks the configured database, also while the daemon runs;
+    with FILE any database or backup, and no configuration is needed. Reads only. Exits 1 when an invariant fails,
+    naming the first offenders of each.
     """
     from payd.storage.audit import CHECKS, audit
 

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 def check(config_path: Path, as_json: bool) -> None:
     """Check configuration and keys, offline.
 
-    Opens keys, certificates and the database file, never the network. Prints the effective values, secrets masked, and everything that is wrong at once. Changes nothing. Exits 78 when
-    payd could not or should not be started like this.
+    Opens keys, certificates and the database file, never the network. Prints the effective values, secrets masked,
+    and everything that is wrong at once. Changes nothing. Exits 78 when payd could not or should not be started like
+    this.
     """
     found = _offline(config_path)
     if as_json:
@@ -45,9 +46,10 @@ def check(config_path: Path, as_json: bool) -> None:
 def doctor(config_path: Path, as_json: bool) -> None:
     """Find out what is wrong and how to mend it.
 
-    Each finding has a cause and a cure. Does what `payd check` does; then measures the clock against WeChat, proves signing, verification and encryption in
-    a round trip that moves no money, compares the keys, looks at notify_url and at the running daemon. In mode sandbox
-    it speaks to the simulator. Exits 1 when something was found, 78 when there is no configuration to begin with.
+    Each finding has a cause and a cure. Does what `payd check` does; then measures the clock against WeChat, proves
+    signing, verification and encryption in a round trip that moves no money, compares the keys, looks at notify_url
+    and at the running daemon. In mode sandbox it speaks to the simulator. Exits 1 when something was found, 78 when
+    there is no configuration to begin with.
     """
     found = _offline(config_path)
     findings = [*found.findings, *_online(found)]
