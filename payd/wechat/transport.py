@@ -43,15 +43,11 @@ _NEVER_SENT: Final = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpAnswer:
-    """A whole answer, nothing verified. ``sends`` counts how often curl put the request on a wire.
-
-    It is 2 when a kept connection died under the first send: that first try may have been carried out.
-    """
+    """A whole answer, nothing verified."""
 
     status: int
     headers: HTTPHeaders
     body: bytes
-    sends: int
 
 
 class TransportFailure(Exception):
@@ -122,7 +118,7 @@ class Transport:
             user_agent=USER_AGENT,
             ca_certs=certifi.where(),
             streaming_callback=write,
-            prepare_curl_callback=lambda curl: _prepare(curl, url, sends),
+            prepare_curl_callback=lambda curl: _prepare(curl, url, sends, once=method == "POST"),
         )
         try:
             response = await client.fetch(request, raise_error=False)
@@ -131,7 +127,7 @@ class Transport:
         if response.error is not None and response.code == 599:
             raise _failure(response.error, sends) from response.error
         content = response.body if write is None else b""
-        return HttpAnswer(status=response.code, headers=response.headers, body=content or b"", sends=len(sends))
+        return HttpAnswer(status=response.code, headers=response.headers, body=content or b"")
 
     async def close(self) -> None:
         """Close all connections; a request under way ends as a failure of its own time limit."""
@@ -146,8 +142,12 @@ def _open_client(max_clients: int, max_body_size: int) -> AsyncHTTPClient:
     return CurlAsyncHTTPClient(force_instance=True, max_clients=max_clients, max_body_size=max_body_size)
 
 
-def _prepare(curl: pycurl.Curl, url: str, sends: list[None]) -> None:
+def _prepare(curl: pycurl.Curl, url: str, sends: list[None], *, once: bool) -> None:
     def before_send(*_addresses: object) -> int:
+        # curl sends again by itself when a kept connection was reset: whether a POST was carried out is then
+        # unknown, and that is what the caller must hear (D7). A question may be asked twice.
+        if once and sends:
+            return int(pycurl.PREREQFUNC_ABORT)
         sends.append(None)
         return int(pycurl.PREREQFUNC_OK)
 

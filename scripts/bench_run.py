@@ -1,0 +1,372 @@
+"""scripts/bench: bare Tornado POST, create and notify in one run; ratios as a table and as JSON.
+
+What is measured: payd as it is served (auth, journal, ledger, metrics, JSON logs, synchronous=FULL), over loopback,
+with 64 connections from wrk. The upstream of create is nginx answering one pre-signed prepay, so that it is not what
+is measured. Every notification is signed, sealed and applied to an order of its own: repeats would be cheaper, and
+the run fails when one was counted. Only the ratios of one run mean something: machines are noisy.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import click
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from payd.sandbox import Merchant, prepare_directory
+
+KEYS = 16  # API keys in turn: one key may make 500 requests a second
+GOALS = {"notify": 0.5, "create": 0.17}
+
+BARE = """
+import asyncio, sys
+import tornado.web, tornado.httpserver
+class Post(tornado.web.RequestHandler):
+    def post(self):
+        self.set_status(204)
+async def main():
+    app = tornado.web.Application([("/", Post)], log_function=lambda handler: None)
+    tornado.httpserver.HTTPServer(app).listen(int(sys.argv[1]), "127.0.0.1")
+    print("ready", flush=True)
+    await asyncio.Event().wait()
+try:
+    import uvloop
+    uvloop.run(main())
+except ImportError:
+    asyncio.run(main())
+"""
+
+NGINX = """
+worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log {folder}/nginx.err;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off; client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder};
+  uwsgi_temp_path {folder}; scgi_temp_path {folder}; keepalive_requests 1000000000;
+  server {{
+    listen 127.0.0.1:{port};
+    location / {{
+      default_type application/json;
+      {headers}
+      return 200 '{body}';
+    }}
+  }}
+}}
+"""
+
+REPLAY = """
+local keys = {{{keys}}}
+local n, file = 0, nil
+local requests = {{}}
+function init(args)
+  for line in io.lines("{requests}") do requests[#requests + 1] = line end
+end
+function request()
+  n = n + 1
+  local line = requests[((n - 1) % #requests) + 1]
+  local stamp, nonce, signature, body = line:match("^(%S+) (%S+) (%S+) (.*)$")
+  return wrk.format("POST", "/pay/notify/wechat", {{
+    ["Content-Type"] = "application/json", ["Wechatpay-Timestamp"] = stamp, ["Wechatpay-Nonce"] = nonce,
+    ["Wechatpay-Signature"] = signature, ["Wechatpay-Serial"] = "{serial}",
+    ["Wechatpay-Signature-Type"] = "WECHATPAY2-SHA256-RSA2048"}}, body)
+end
+"""
+
+CREATE = """
+local keys = {{{keys}}}
+local n = 0
+function request()
+  n = n + 1
+  return wrk.format("POST", "/pay/create", {{["Content-Type"] = "application/json",
+    ["X-Api-Key"] = keys[(n % #keys) + 1]}}, '{{"description": "Tea", "amount": {{"total": 1200}}}}')
+end
+"""
+
+POST_BARE = """
+wrk.method = "POST"
+wrk.headers["Content-Type"] = "application/json"
+wrk.body = string.rep("x", 1000)
+"""
+
+
+def free_port() -> int:
+    """Take a free port."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+class Signer:
+    """Signs and seals as WeChat does, with the throw-away platform key of a simulator directory."""
+
+    def __init__(self, merchant: Merchant, folder: Path) -> None:
+        self.merchant = merchant
+        key = serialization.load_pem_private_key((folder / "wechat" / "pub_key_private.pem").read_bytes(), None)
+        self.key: Any = key
+        self.cipher = AESGCM(merchant.api_v3_key.encode())
+
+    def sign(self, body: bytes) -> tuple[str, str, str]:
+        """Return timestamp, nonce and signature of one message."""
+        stamp, nonce = str(int(time.time())), secrets.token_hex(16)
+        text = b"%s\n%s\n%s\n" % (stamp.encode(), nonce.encode(), body)
+        signature = self.key.sign(text, padding.PKCS1v15(), hashes.SHA256())
+        return stamp, nonce, base64.b64encode(signature).decode()
+
+    def notification(self, out_trade_no: str, total: int) -> str:
+        """Write one line for wrk: timestamp, nonce, signature, body."""
+        plain = {
+            "mchid": self.merchant.mchid, "appid": self.merchant.appid, "out_trade_no": out_trade_no,
+            "transaction_id": f"4200{secrets.randbelow(10**24):024d}", "trade_type": "NATIVE",
+            "trade_state": "SUCCESS", "trade_state_desc": "支付成功", "bank_type": "OTHERS", "attach": "",
+            "success_time": "2026-11-23T13:05:09+08:00", "payer": {"openid": "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o"},
+            "amount": {"total": total, "payer_total": total, "currency": "CNY", "payer_currency": "CNY"},
+        }  # fmt: skip
+        nonce = secrets.token_hex(6)
+        sealed = self.cipher.encrypt(nonce.encode(), json.dumps(plain).encode(), b"transaction")
+        body = json.dumps({
+            "id": secrets.token_hex(16), "create_time": "2026-11-23T13:05:09+08:00",
+            "resource_type": "encrypt-resource",
+            "event_type": "TRANSACTION.SUCCESS", "summary": "支付成功",
+            "resource": {"original_type": "transaction", "algorithm": "AEAD_AES_256_GCM", "nonce": nonce,
+                         "associated_data": "transaction", "ciphertext": base64.b64encode(sealed).decode()},
+        }, ensure_ascii=False)  # fmt: skip
+        return " ".join((*self.sign(body.encode()), body))
+
+
+class Wrk:
+    """Runs wrk and reads its report."""
+
+    def __init__(self, folder: Path, connections: int, seconds: int) -> None:
+        self.folder, self.connections, self.seconds = folder, connections, seconds
+
+    def run(self, url: str, script: str) -> dict[str, float]:
+        """Load one URL; returns requests per second, milliseconds at p50/p99, and requests that failed."""
+        path = self.folder / "load.lua"
+        path.write_text(script)
+        command = ["wrk", "-t1", f"-c{self.connections}", f"-d{self.seconds}s", "--latency", "-s", str(path), url]
+        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        failed = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
+        return {
+            "per_second": float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1]),
+            "requests": int(re.search(r"(\d+) requests in", text)[1]),
+            "p50_ms": _ms(re.search(r"50%\s+([\d.]+\w+)", text)[1]),
+            "p99_ms": _ms(re.search(r"99%\s+([\d.]+\w+)", text)[1]),
+            "failed": int(failed[1]) if failed else 0,
+        }
+
+
+def _ms(text: str) -> float:
+    number, unit = re.fullmatch(r"([\d.]+)(us|ms|s|m)", text).groups()
+    return float(number) * {"us": 0.001, "ms": 1, "s": 1000, "m": 60_000}[unit]
+
+
+def start(command: list[str], log: Path, *, ready: bool) -> subprocess.Popen[str]:
+    """Start a server; wait for its first line when it prints one."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log.open("w"), text=True)
+    if ready and not process.stdout.readline():
+        raise click.ClickException(f"{command[0]} did not start:\n{log.read_text()[-2000:]}")
+    return process
+
+
+def stop(process: subprocess.Popen[str]) -> None:
+    """End a server."""
+    process.send_signal(signal.SIGTERM)
+    process.wait(30)
+
+
+def write_config(folder: Path, merchant: Merchant, upstream: int, port: int, keys: list[str]) -> Path:
+    """Write a live configuration whose WeChat is nginx."""
+    config = {
+        "mode": "live",
+        "server": {"port": port},
+        "storage": {"path": "payd.db"},
+        "wechat_pay": {
+            "app_id": merchant.appid, "mch_id": merchant.mchid, "merchant_serial_no": merchant.merchant_serial_no,
+            "private_key_path": str(merchant.private_key_path), "api_v3_key": merchant.api_v3_key,
+            "public_key_id": merchant.public_key_id, "public_key_path": str(merchant.public_key_path),
+            "notify_url": f"http://127.0.0.1:{port}/pay/notify/wechat",
+            "api_base": f"http://127.0.0.1:{upstream}", "api_base_backup": None,
+        },
+        "pay": {"api_keys": keys},
+        "reconcile_enabled": False, "bills": {"enabled": False},
+    }  # fmt: skip
+    path = folder / "config.json"
+    path.write_text(json.dumps(config))
+    return path
+
+
+def start_upstream(folder: Path, signer: Signer, port: int) -> subprocess.Popen[str]:
+    """Start nginx with one answer signed now: it is good for five minutes."""
+    body = json.dumps({"code_url": "weixin://wxpay/bizpayurl?pr=bench0001"})
+    stamp, nonce, signature = signer.sign(body.encode())
+    headers = {
+        "Wechatpay-Timestamp": stamp, "Wechatpay-Nonce": nonce, "Wechatpay-Signature": signature,
+        "Wechatpay-Serial": signer.merchant.public_key_id, "Request-ID": "08BENCH-0",
+        "Wechatpay-Signature-Type": "WECHATPAY2-SHA256-RSA2048",
+    }  # fmt: skip
+    lines = "\n      ".join(f'add_header {name} "{value}" always;' for name, value in headers.items())
+    conf = folder / "nginx.conf"
+    conf.write_text(NGINX.format(folder=folder, port=port, headers=lines, body=body))
+    nginx = shutil.which("nginx") or "/usr/sbin/nginx"
+    process = start([nginx, "-c", str(conf)], folder / "nginx.out", ready=False)
+    wait_for(port)
+    return process
+
+
+def wait_for(port: int) -> None:
+    """Wait until somebody listens."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        with socket.socket() as sock:
+            if sock.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise click.ClickException(f"nothing listens on port {port}")
+
+
+def applied(port: int) -> int:
+    """Read how many notifications were applied, by the daemon's own count."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+        text = answer.read().decode()
+    return int(float(re.search(r'payd_notifications_total\{result="applied"\} (\S+)', text)[1]))
+
+
+def measure(folder: Path, connections: int, seconds: int, quiet: bool) -> dict[str, Any]:
+    """Measure the three in one run."""
+    say = (lambda text: None) if quiet else (lambda text: click.echo(text, err=True))
+    wrk = Wrk(folder, connections, seconds)
+    merchant = prepare_directory(folder / "keys")
+    signer = Signer(merchant, folder / "keys")
+    keys = [f"bench-key-{i:02d}-{secrets.token_hex(8)}" for i in range(KEYS)]
+    names = ", ".join(f'"{key}"' for key in keys)
+    port, upstream, bare_port = free_port(), free_port(), free_port()
+    results: dict[str, Any] = {}
+
+    def bare(name: str) -> None:
+        say(f"{name}: Tornado answering a POST with 204 ...")
+        process = start([sys.executable, "-c", BARE, str(bare_port)], folder / "bare.err", ready=True)
+        results[name] = wrk.run(f"http://127.0.0.1:{bare_port}/", POST_BARE)
+        stop(process)
+
+    bare("bare")
+    nginx = start_upstream(folder, signer, upstream)
+    config = write_config(folder, merchant, upstream, port, keys)
+    command = [sys.executable, "-m", "payd", "serve", "--config", str(config)]
+    daemon = start(command, folder / "payd.log", ready=True)
+    try:
+        say("create: two durable commits, one signed call each ...")
+        results["create"] = wrk.run(f"http://127.0.0.1:{port}", CREATE.format(keys=names))
+        wanted = int(results["bare"]["per_second"] * seconds) + 10 * connections
+        say(f"notify: making {wanted} orders and signing their notifications ...")
+        stop(daemon)
+        numbers = fill(folder / "payd.db", merchant, wanted)
+        requests = folder / "requests.txt"
+        with requests.open("w") as file:
+            for number in numbers:
+                file.write(signer.notification(number, 1200) + "\n")
+        daemon = start(command, folder / "payd.log", ready=True)
+        say("notify: verify, decrypt, durable commit, 204 ...")
+        script = REPLAY.format(keys=names, requests=requests, serial=merchant.public_key_id)
+        results["notify"] = wrk.run(f"http://127.0.0.1:{port}", script)
+        counted = applied(port)
+    finally:
+        stop(daemon)
+        stop(nginx)
+    bare("bare again")
+    for name in ("create", "notify"):
+        if results[name]["failed"]:
+            raise click.ClickException(f"{name}: {results[name]['failed']} requests failed; see {folder / 'payd.log'}")
+    if counted < results["notify"]["requests"]:
+        raise click.ClickException(f"only {counted} of {results['notify']['requests']} notifications were first ones")
+    base = (results["bare"]["per_second"] + results["bare again"]["per_second"]) / 2
+    ratios = {name: round(results[name]["per_second"] / base, 3) for name in ("notify", "create")}
+    return {"connections": connections, "seconds": seconds, "results": results, "ratio_of_bare": ratios, "goals": GOALS}
+
+
+def fill(path: Path, merchant: Merchant, count: int) -> list[str]:
+    """Put open orders straight into the books, by payd's own decisions and storage."""
+    import asyncio
+
+    return asyncio.run(_fill(path, merchant, count))
+
+
+async def _fill(path: Path, merchant: Merchant, count: int) -> list[str]:
+    import asyncio
+    from dataclasses import replace
+
+    from payd.core.changes import Word
+    from payd.core.create_payment import decide_create
+    from payd.models.evidence import Source
+    from payd.models.order import CreateCommand
+    from payd.storage import open_storage
+    from payd.system import SystemClock
+
+    clock = SystemClock()
+    storage = open_storage(path, mode="live", clock=clock)
+    command = CreateCommand(
+        out_trade_no=None, trade_type="NATIVE", description="Tea", total_fen=1200, currency="CNY",
+        expire_seconds=7200, openid=None, attach=None, goods_tag=None, detail=None, scene_info=None,
+        settle_info=None, support_fapiao=None, metadata=None, content={"description": "Tea"},
+    )  # fmt: skip
+    numbers = [f"BENCH{i:010d}" for i in range(count)]
+    for start_at in range(0, count, 500):
+        batch = []
+        for number in numbers[start_at : start_at + 500]:
+            decision = decide_create(
+                replace(command, out_trade_no=number), out_trade_no=number, wire_request=b"{}", mchid=merchant.mchid,
+                appid=merchant.appid, livemode=True, word=Word(source=Source.API, at=clock.now()),
+            )  # fmt: skip
+            batch.append(storage.commit(decision.change))
+        await asyncio.gather(*batch)
+    await storage.close()
+    return numbers
+
+
+def table(report: dict[str, Any]) -> str:
+    """Write the report for people."""
+    lines = [f"{'':<12}{'per second':>12}{'of bare':>10}{'goal':>8}{'p50 ms':>10}{'p99 ms':>10}"]
+    for name, result in report["results"].items():
+        ratio, goal = report["ratio_of_bare"].get(name, ""), report["goals"].get(name, "")
+        lines.append(
+            f"{name:<12}{result['per_second']:>12.0f}{ratio:>10}{goal:>8}{result['p50_ms']:>10.1f}{result['p99_ms']:>10.1f}"
+        )
+    return "\n".join(lines)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--connections", default=64, show_default=True)
+@click.option("--seconds", default=5, show_default=True, help="Length of each measurement.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
+@click.option("--keep", type=click.Path(path_type=Path), help="Work in this folder and leave it there.")
+def main(connections: int, seconds: int, as_json: bool, keep: Path | None) -> None:
+    """Measure bare Tornado, create and notify in one run, durable (synchronous=FULL), and print the ratios."""
+    for tool in ("wrk", "nginx"):
+        if not shutil.which(tool, path=os.environ["PATH"] + ":/usr/sbin"):
+            raise click.ClickException(f"{tool} is missing: apt-get install {tool}")
+    folder = keep or Path(tempfile.mkdtemp(prefix="payd-bench-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        report = measure(folder, connections, seconds, as_json)
+    finally:
+        if keep is None:
+            shutil.rmtree(folder, ignore_errors=True)
+    click.echo(json.dumps(report, indent=2) if as_json else table(report) + "\n" + json.dumps(report["ratio_of_bare"]))
+
+
+if __name__ == "__main__":
+    main()
