@@ -128,7 +128,7 @@ class Caller:
                 continue
             self._hosts.heard(base, reached=True)
             self._note_date(answer.headers)
-            return answer, maybe_seen or answer.sends > 1
+            return answer, maybe_seen
         return trouble
 
     async def _headers(self, request: WireRequest) -> dict[str, str]:

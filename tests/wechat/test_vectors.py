@@ -183,7 +183,6 @@ def test_a_certificate_list_sealed_by_node_opens_on_first_use(values, own_mercha
         status=200,
         headers=answer_headers("certificates", values, values["platform_serial"]),
         body=(OWN / "certificates.body").read_bytes(),
-        sends=1,
     )
 
     certificates = open_certificates(
