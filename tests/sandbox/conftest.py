@@ -64,7 +64,9 @@ class RawMerchant:
         self.facts = simulator.merchant
         self.base_url = simulator.base_url
         self.wall = wall
-        key = serialization.load_pem_private_key(self.facts.private_key_path.read_bytes(), None)
+        key = serialization.load_pem_private_key(
+            self.facts.private_key_path.read_bytes(), None, unsafe_skip_rsa_key_validation=True
+        )
         self.key: Any = key
         self._client = SimpleAsyncHTTPClient(force_instance=True, max_clients=64)
 
