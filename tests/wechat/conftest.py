@@ -22,7 +22,8 @@ from tornado.httputil import HTTPHeaders
 
 from payd.models.order import CreateCommand, Order
 from payd.models.states import OrderState
-from payd.wechat import ClientSettings, open_wechat_pay
+from payd.wechat import ClientSettings, WechatPayClient, open_wechat_pay
+from payd.wechat.keyring import Keyring, MerchantKey, PlatformKey, TrustStore
 
 NOW = datetime(2026, 11, 24, 4, 0, 0, tzinfo=UTC)
 MCHID = "1900000109"
@@ -410,19 +411,28 @@ def calls():
     return []
 
 
+@pytest.fixture(scope="session")
+def public_keyring(keys):
+    """The keyring of pure public-key mode, made once: loading a private key takes 40 ms. It never changes."""
+    trust = TrustStore([PlatformKey(KEY_ID, keys.public.public_key())], configured_serial=None)
+    return Keyring(MerchantKey(MCHID, keys.merchant_serial, keys.merchant), trust)
+
+
 @pytest.fixture
-def open_client(io_loop, clock, calls, gateway, public_key_settings):
-    """Builds clients on the gateway; settings may be changed by name."""
+def open_client(io_loop, clock, calls, gateway, public_key_settings, public_keyring):
+    """Builds clients on the gateway; settings may be changed by name. Key files are loaded only when they change."""
     opened = []
+
+    def on_call(operation, outcome, seconds):
+        calls.append((operation, outcome))
 
     def build(**changes):
         settings = replace(public_key_settings, **({"api_base": gateway.base} | changes))
-        client = open_wechat_pay(
-            settings,
-            clock=clock,
-            entropy=Entropy(),
-            on_call=lambda operation, outcome, seconds: calls.append((operation, outcome)),
-        )
+        parts = {"clock": clock, "entropy": Entropy(), "on_call": on_call}
+        if set(changes) <= {"api_base", "api_base_backup", "timeout_ms"}:
+            client = WechatPayClient(settings, public_keyring, cache=None, **parts)
+        else:
+            client = open_wechat_pay(settings, **parts)
         opened.append(client)
         return client
 

@@ -331,7 +331,7 @@ members = st.dictionaries(st.sampled_from(MEMBERS), json_values)
 
 
 @settings(
-    max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
+    max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
 )
 @given(envelope=st.dictionaries(st.sampled_from(["id", "event_type", "resource", "x"]), json_values, max_size=4),
        resource=members | json_values)  # fmt: skip
