@@ -170,8 +170,10 @@ DUE_REFUNDS: Final = (
 )
 #: The endpoints that something is on its way to: one look into the index per endpoint, however long its backlog.
 PENDING_URLS: Final = (
-    "WITH RECURSIVE pending (url) AS (SELECT min(url) FROM deliveries WHERE status = 'pending' UNION ALL "
-    "SELECT (SELECT min(url) FROM deliveries WHERE status = 'pending' AND url > pending.url) FROM pending "
+    "WITH RECURSIVE pending (url) AS (SELECT * FROM (SELECT url FROM deliveries INDEXED BY deliveries_due "
+    "WHERE status = 'pending' ORDER BY url LIMIT 1) UNION ALL "
+    "SELECT (SELECT url FROM deliveries INDEXED BY deliveries_due "
+    "WHERE status = 'pending' AND url > pending.url ORDER BY url LIMIT 1) FROM pending "
     "WHERE pending.url IS NOT NULL) SELECT url FROM pending WHERE url IS NOT NULL"
 )
 #: Due for one endpoint, and nothing older about the same object is still on its way there.
