@@ -2,6 +2,9 @@
 
 A second try happens only when the first host could not be reached or timed out, with the same bytes signed anew. What a
 refusal means after such a try is decided here, because only here is it known. Bodies and keys are never logged.
+
+Time: each try ends within ``timeout_ms``; a paced call may wait up to 2 s before it, and an answer under an unknown
+certificate serial up to 2 s after it, at most once in half a minute.
 """
 
 from __future__ import annotations

@@ -169,6 +169,7 @@ class CertificateRefresher:
 
     async def refresh_if_due(self) -> None:
         """Download when the schedule says so; a failed download is tried again after half a minute. Never raises."""
+        self._trust.forget_expired(self._clock.now())
         if self._enabled and self._clock.monotonic() >= self._due_at:
             await asyncio.shield(self._start())
 

@@ -87,7 +87,7 @@ class PlatformKey:
 class TrustStore:
     """Serial -> platform key: the static ones of the configuration and the downloaded set.
 
-    Changes only by `replace_downloaded`, in one assignment: a lookup sees the old set or the new one.
+    Changes only by `replace_downloaded` and `forget_expired`: a lookup sees the old set or the new one.
     """
 
     def __init__(self, static: Iterable[PlatformKey], *, configured_serial: str | None) -> None:
@@ -104,6 +104,13 @@ class TrustStore:
         """Put a whole downloaded set in the place of the one before."""
         self._downloaded = tuple(keys)
         self._by_serial = self._index()
+
+    def forget_expired(self, now: datetime) -> None:
+        """Stop trusting certificates whose time is over; the public key has no end."""
+        if any(key.not_after is not None and key.not_after < now for key in (*self._static, *self._downloaded)):
+            self._static = _unexpired(self._static, now)
+            self._downloaded = _unexpired(self._downloaded, now)
+            self._by_serial = self._index()
 
     def preferred(self, now: datetime) -> PlatformKey | None:
         """Choose the key to name and to encrypt with: the public key, else the newest certificate in force."""
@@ -160,9 +167,10 @@ def inspect_keys(settings: ClientSettings, *, now: datetime) -> tuple[Keyring | 
     public = inspection.load_public_key(private_key)
     if inspection.complaints or private_key is None or serial is None:
         return None, inspection.complaints
-    static = [key for key in (public, platform) if key is not None and (key.not_after is None or now <= key.not_after)]
     configured = None if settings.platform_serial_no is None else normal_serial(settings.platform_serial_no)
-    trust = TrustStore(static, configured_serial=configured)
+    trust = TrustStore([key for key in (public, platform) if key is not None], configured_serial=configured)
+    # A file of years ago is no reason not to start: the list is downloaded, and `key_status` shows what is trusted.
+    trust.forget_expired(now)
     return Keyring(merchant=MerchantKey(settings.mchid, serial, private_key), trust=trust), []
 
 
@@ -304,6 +312,10 @@ def platform_certificate_issue(
     if own or common_name == mchid:
         return "is your own merchant certificate (apiclient_cert.pem); here belongs WeChat's platform certificate"
     return None
+
+
+def _unexpired(keys: Iterable[PlatformKey], now: datetime) -> tuple[PlatformKey, ...]:
+    return tuple(key for key in keys if key.not_after is None or now <= key.not_after)
 
 
 def _canonical(serial: str) -> str:

@@ -269,6 +269,29 @@ async def test_an_expired_platform_certificate_file_is_not_trusted(
     assert not client.key_status().loaded
 
 
+async def test_a_certificate_is_trusted_until_its_last_second(
+    certificate_client, gateway, platform, keys, certificates, clock, paid, reply
+):
+    """Once it has expired the same callback is refused, also when no download succeeds any more."""
+    client = certificate_client()
+    platform.use_certificate()
+    gateway.script(certificates(keys.platform_certificate), reply(status=502, signed=False))
+    await client.refresh_keys()
+    left = keys.platform_certificate.not_valid_after_utc - clock.now()
+
+    clock.advance(left.total_seconds())
+    await client.refresh_keys()
+    last = await client.open_notification(*platform.callback(paid()), [])
+    clock.advance(1)
+    await client.refresh_keys()
+    with pytest.raises(VerificationError) as caught:
+        await client.open_notification(*platform.callback(paid()), [])
+
+    assert last.resource["out_trade_no"] == NUMBER
+    assert caught.value.step == "serial"
+    assert not client.key_status().loaded
+
+
 async def test_without_any_key_every_answer_is_unclear(certificate_client, gateway, platform, reply):
     """Nothing trusted, nothing concluded; the first call tries one download."""
     client = certificate_client()

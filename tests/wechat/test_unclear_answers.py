@@ -1,6 +1,7 @@
 """Everything a network and a hostile gateway can do ends as Unclear: never an exception, never a conclusion."""
 
 import asyncio
+import ssl
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -78,6 +79,30 @@ async def test_nobody_listens(open_client):
     heard = await client.query_payment(NUMBER)
 
     assert (Unclear, "connection") == (type(heard), heard.reason)
+
+
+async def test_a_host_without_a_trusted_certificate_hears_nothing(open_client, keys, make_cert, write_pem, tmp_path):
+    """TLS ends before the first byte: no request, no Authorization header for whoever listens there."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate = make_cert(keys.stranger, "localhost", 0x11 << 152)
+    context.load_cert_chain(
+        write_pem(tmp_path / "server.pem", certificate), write_pem(tmp_path / "server.key", keys.stranger)
+    )
+    heard_there = []
+
+    async def listen(reader, writer):
+        heard_there.append(await reader.read(1000))
+        writer.close()
+
+    server = await asyncio.start_server(listen, "127.0.0.1", 0, ssl=context)
+    client = open_client(api_base=f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+
+    heard = await client.prepay("NATIVE", b'{"a":1}')
+
+    assert (Unclear, "connection") == (type(heard), heard.reason)
+    assert [data for data in heard_there if data] == []
+    server.close()
+    await server.wait_closed()
 
 
 async def test_an_answer_is_not_decompressed_behind_our_back(client, gateway, reply):
