@@ -94,6 +94,8 @@ def has_real_money(config: Config) -> bool:
 def check_keys(config: Config, known: Collection[str], *, now: datetime) -> list[Finding]:
     """Load every key and certificate and compare them. ``known`` are the keys of the configuration already blamed."""
     blamed = set(known)
+    if "wechat_pay.api_v3_key" in blamed:
+        blamed.add("wechat_pay.api_v3_key_path")  # one of the two is said: it is the same key
     complaints: list[Complaint] = []
     settings = None
     try:
