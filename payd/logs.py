@@ -11,6 +11,7 @@ import logging
 import re
 import sys
 from collections.abc import Mapping, MutableMapping
+from functools import cache
 from typing import Any, Final, TextIO
 
 import orjson
@@ -27,13 +28,19 @@ SECRET_SHAPES: Final = re.compile(
 LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
+@cache
+def _is_secret(name: str) -> bool:
+    """Tell whether a member of this name holds a secret; the names are the program's own, so they are few."""
+    return SECRET_NAMES.search(name) is not None
+
+
 def scrub(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Mask secrets in one event (a structlog processor)."""
     for name, value in event.items():
         if isinstance(value, str):
-            if SECRET_NAMES.search(name):
+            if _is_secret(name):
                 event[name] = MASK
-            elif len(value) > 15:
+            elif len(value) > 15 and SECRET_SHAPES.search(value):
                 event[name] = SECRET_SHAPES.sub(MASK, value)
         elif isinstance(value, Mapping):
             event[name] = scrub(_logger, _method, dict(value))

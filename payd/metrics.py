@@ -7,6 +7,7 @@ a key, an address or a person. Gauges that need the database are set by housekee
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -17,6 +18,8 @@ from payd.models.evidence import Source
 from payd.models.notification import NotificationResult
 from payd.models.states import OrderState, PaymentState, RefundState
 
+#: Anything else that calls itself a method is counted as one.
+METHODS: Final = frozenset({"GET", "POST", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"})
 #: Around 5, 50, 250 ms, 1 s and WeChat's five seconds.
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 WECHAT_OPERATIONS: Final = (
@@ -56,6 +59,7 @@ class Metrics:
         self.http_in_flight = Gauge("payd_http_requests_in_flight", "Requests being answered", registry=registry)
         for route in routes:
             self.http_duration.labels(route)
+        self._answered = cache(self._answered_series)
         self.notifications = Counter(
             "payd_notifications_total", "WeChat's callbacks by verdict", ["result"], registry=registry
         )
@@ -69,6 +73,7 @@ class Metrics:
             for state in states:
                 for source in Source:
                     self.transitions.labels(subject, state.value, source.value)
+        self._moved = cache(self._moved_series)
         self.orders = Gauge("payd_orders", "Orders by state", ["status"], registry=registry)
         self.refunds = Gauge("payd_refunds", "Refunds by state", ["status"], registry=registry)
         self.paid_fen = Counter("payd_paid_amount_fen_total", "Money received, in fen", ["currency"], registry=registry)
@@ -171,6 +176,22 @@ class Metrics:
                 "payd_platform_key_days_left", "Days until the platform certificate ends", registry=self.registry
             )
         return self.key_days_left
+
+    def _answered_series(self, route: str, method: str, status_class: int) -> tuple[Counter, Histogram]:
+        return self.http_requests.labels(route, method, f"{status_class}xx"), self.http_duration.labels(route)
+
+    def answered(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Count one answer. ``route`` is a template, so there are few."""
+        requests, duration = self._answered(route, method if method in METHODS else "other", status // 100)
+        requests.inc()
+        duration.observe(seconds)
+
+    def _moved_series(self, subject: str, state: str, source: str) -> Counter:
+        return self.transitions.labels(subject, state, source)
+
+    def moved(self, subject: str, state: str, source: str) -> None:
+        """Count one state change."""
+        self._moved(subject, state, source).inc()
 
     def wechat_call(self, operation: str, outcome: str, seconds: float) -> None:
         """Count one call to WeChat."""

@@ -51,14 +51,20 @@ class Decision:
 
 
 class Draft:
-    """The pending writes of one decision. ``order``, ``payment`` and ``refunds`` show the state after them."""
+    """The pending writes of one decision. ``order``, ``payment`` and ``refunds`` show the state after them.
+
+    Changes are gathered and a record is rebuilt once, when it is looked at: this is the hot path of every callback.
+    """
 
     def __init__(self, snapshot: OrderSnapshot, word: Word, *, fresh: bool = False) -> None:
         self._before = snapshot
         self._fresh = fresh
         self._word = word
-        self.order = snapshot.order
-        self.payment = snapshot.payment
+        self._order = snapshot.order
+        self._payment = snapshot.payment
+        self._order_changes: dict[str, Any] = {}
+        self._payment_changes: dict[str, Any] = {}
+        self._head, self._length = snapshot.order.journal_head, snapshot.order.journal_length
         self.refunds: dict[str, Refund] = {refund.out_refund_no: refund for refund in snapshot.refunds}
         self._journal: list[JournalLine] = []
         self._ledger: list[LedgerEntry] = []
@@ -66,13 +72,29 @@ class Draft:
         self._announcements: list[Announcement] = []
         self._moves: list[tuple[str, str]] = []
 
+    @property
+    def order(self) -> Order:
+        """The order with the changes so far."""
+        if self._order_changes:
+            self._order = replace(self._order, **self._order_changes)
+            self._order_changes = {}
+        return self._order
+
+    @property
+    def payment(self) -> Payment:
+        """The payment with the changes so far."""
+        if self._payment_changes:
+            self._payment = replace(self._payment, **self._payment_changes)
+            self._payment_changes = {}
+        return self._payment
+
     def set_order(self, **changes: Any) -> None:
         """Change members of the order."""
-        self.order = replace(self.order, **changes)
+        self._order_changes |= changes
 
     def set_payment(self, **changes: Any) -> None:
         """Change members of the payment."""
-        self.payment = replace(self.payment, **changes)
+        self._payment_changes |= changes
 
     def set_refund(self, out_refund_no: str, **changes: Any) -> None:
         """Change members of one refund."""
@@ -86,10 +108,10 @@ class Draft:
         self, subject: str, subject_id: str, from_state: str | None, to_state: str | None, detail: Mapping[str, Any]
     ) -> None:
         """Write one journal line, chained to the order's newest."""
-        word, order = self._word, self.order
+        word = self._word
         members: dict[str, Any] = {
-            "out_trade_no": order.out_trade_no,
-            "position": order.journal_length + 1,
+            "out_trade_no": self._before.order.out_trade_no,
+            "position": self._length + 1,
             "subject": subject,
             "subject_id": subject_id,
             "from_state": from_state,
@@ -99,13 +121,13 @@ class Draft:
             "request_id": word.request_id,
             "wechat_request_id": word.wechat_request_id,
             "detail": detail,
-            "previous_hash": order.journal_head,
+            "previous_hash": self._head,
         }
         written = JournalLine(**members, hash=line_hash(**members))
         self._journal.append(written)
         if to_state is not None:
             self._moves.append((subject, to_state))
-        self.set_order(journal_head=written.hash, journal_length=written.position)
+        self._head, self._length = written.hash, written.position
 
     def post(self, entries: tuple[LedgerEntry, ...]) -> None:
         """Book one posting."""
@@ -131,25 +153,20 @@ class Draft:
         """Tell the merchant, in the same commit."""
         self._announcements.append(
             Announcement(
-                event=event, out_trade_no=self.order.out_trade_no, out_refund_no=out_refund_no, at=self._word.at
+                event=event, out_trade_no=self._before.order.out_trade_no, out_refund_no=out_refund_no, at=self._word.at
             )
         )
 
     def finish(self, result: str) -> Decision:
-        """Freeze. Records that did not change are not written."""
-        puts = [
-            *self._put(self._before.order, self.order),
-            *self._put(self._before.payment, self.payment),
-            *(put for no in self.refunds for put in self._put(self._before.refund(no), self.refunds[no])),
-        ]
-        records = {id(put.record): put.record for put in puts}
-        after = OrderSnapshot(
-            order=next((r for r in records.values() if isinstance(r, Order)), self.order),
-            payment=next((r for r in records.values() if isinstance(r, Payment)), self.payment),
-            refunds=self._after_refunds(puts),
-        )
+        """Freeze. Records that did not change are not written; those that did get their next version, once."""
+        if self._journal:
+            self.set_order(journal_head=self._head, journal_length=self._length)
+        order, order_put = self._close(self._before.order, self._order, self._order_changes)
+        payment, payment_put = self._close(self._before.payment, self._payment, self._payment_changes)
+        refunds, refund_puts = self._close_refunds()
+        puts = (*order_put, *payment_put, *refund_puts)
         change = ChangeSet(
-            puts=tuple(puts),
+            puts=puts,
             journal=tuple(self._journal),
             ledger=tuple(self._ledger),
             open_discrepancies=tuple(self._discrepancies),
@@ -157,21 +174,35 @@ class Draft:
         return Decision(
             result=result,
             change=change if puts or self._discrepancies else None,
-            snapshot=after,
+            snapshot=OrderSnapshot(order=order, payment=payment, refunds=refunds),
             announcements=tuple(self._announcements),
             moves=tuple(self._moves),
         )
 
-    def _put(self, before: Any, after: Any) -> list[Put]:
+    def _close(self, before: Any, now: Any, changes: dict[str, Any]) -> tuple[Any, tuple[Put, ...]]:
+        """Give a record its next version if anything about it changed."""
         fresh = before is None or self._fresh
-        if not fresh and after is before:
-            return []
+        if now is before and not changes and not fresh:
+            return before, ()
         replaces = ABSENT if fresh else before.version
-        return [Put(replace(after, version=replaces + 1, updated_at=self._word.at), replaces)]
+        record = replace(now, **changes, version=replaces + 1, updated_at=self._word.at)
+        return record, (Put(record, replaces),)
 
-    def _after_refunds(self, puts: list[Put]) -> tuple[Refund, ...]:
-        written = {put.record.out_refund_no: put.record for put in puts if isinstance(put.record, Refund)}
-        return tuple(written.get(no, refund) for no, refund in self.refunds.items())
+    def _close_refunds(self) -> tuple[tuple[Refund, ...], list[Put]]:
+        refunds: list[Refund] = []
+        puts: list[Put] = []
+        for out_refund_no, refund in self.refunds.items():
+            record, put = self._close_refund(self._before.refund(out_refund_no), refund)
+            refunds.append(record)
+            puts += put
+        return tuple(refunds), puts
+
+    def _close_refund(self, before: Refund | None, now: Refund) -> tuple[Refund, tuple[Put, ...]]:
+        if now is before:
+            return now, ()
+        replaces = ABSENT if before is None else before.version
+        record = replace(now, version=replaces + 1, updated_at=self._word.at)
+        return record, (Put(record, replaces),)
 
 
 def unchanged(snapshot: OrderSnapshot, result: str) -> Decision:

@@ -184,11 +184,11 @@ def _move(snapshot: OrderSnapshot, state: PaymentState, evidence: PaymentEvidenc
     if state is PaymentState.SUCCESS:
         assert evidence is not None, "only evidence pays"
         draft.set_payment(next_check_at=None, openid=evidence.openid, bank_type=evidence.bank_type)
-        draft.post(payment_received(draft.order, word.at))
+        draft.post(payment_received(snapshot.order, word.at))
     else:
         draft.set_payment(next_check_at=next_late_check(now=word.at, ended_at=word.at))
     detail = _told(evidence) if evidence else {"trade_state": "ORDER_NOT_EXIST"}
-    number = draft.order.out_trade_no
+    number = snapshot.order.out_trade_no
     draft.line("payment", number, before_payment.value, state.value, detail)
     draft.line("order", number, before_order.value, after_order.value, {})
     draft.announce(ANNOUNCED[state])

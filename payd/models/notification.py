@@ -58,7 +58,8 @@ class NotificationRecord:
 class OpenedNotification:
     """A callback after checks 1-6: verified and decrypted, not yet compared with the books.
 
-    ``resource`` is the decrypted JSON object. ``original_type`` is ``transaction``, ``refund``, ``security`` or foreign.
+    ``resource`` is the decrypted JSON object. ``original_type`` is ``transaction``, ``refund``, ``security`` or
+    foreign.
     """
 
     wechat_id: str

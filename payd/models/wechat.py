@@ -24,7 +24,8 @@ class Unclear:
     """Nothing may be concluded: time-out, reset, 5xx, 429, bad or missing signature, unlisted code, 202, 401.
 
     ``reason`` is one word for logs and metrics: ``timeout``, ``connection``, ``signature``, ``unsigned``, ``status``,
-    ``rate_limited``, ``malformed``, ``code``, ``key_refresh``. ``status`` and ``code`` hold what was heard, if anything.
+    ``rate_limited``, ``malformed``, ``code``, ``key_refresh``. ``status`` and ``code`` hold what was heard, if
+    anything.
     """
 
     reason: str

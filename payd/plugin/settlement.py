@@ -182,7 +182,7 @@ class Settlement:
     def _count(self, decision: Decision, word: Word) -> None:
         metrics, order = self._metrics, decision.snapshot.order
         for subject, state in decision.moves:
-            metrics.transitions.labels(subject, state, word.source.value).inc()
+            metrics.moved(subject, state, word.source.value)
         for announcement in decision.announcements:
             event = announcement.event.value
             if event in ("order.paid", "order.late_payment"):
@@ -191,6 +191,8 @@ class Settlement:
             elif event == "refund.succeeded" and announcement.out_refund_no:
                 refund = decision.snapshot.refund(announcement.out_refund_no)
                 metrics.refunded_fen.labels(order.currency).inc(refund.refund_fen if refund else 0)
+        if word.source is Source.NOTIFICATION:
+            return  # the callback's own line says what became of it
         if decision.moves or decision.result not in ("repeat", "waiting", "applied"):
             self._log.info(
                 "settled",

@@ -43,6 +43,7 @@ class BaseController(RequestHandler):
         self.services = services
         self.route = route
         self.caller = None
+        self.told: dict[str, str | None] = {}  # what the operation adds to its log line: numbers and results
         self._started = time.perf_counter()
         asked = self.request.headers.get("X-Request-Id", "")
         self.request_id = asked if REQUEST_ID.fullmatch(asked) else services.entropy.token_hex(12)
@@ -128,8 +129,7 @@ class BaseController(RequestHandler):
         metrics = services.metrics
         metrics.http_in_flight.dec()
         status = self.get_status()
-        metrics.http_requests.labels(self.route.path, self.request.method or "", f"{status // 100}xx").inc()
-        metrics.http_duration.labels(self.route.path).observe(seconds)
+        metrics.answered(self.route.path, self.request.method or "", status, seconds)
         level = log.error if status >= 500 else log.info
         level(
             "answered",
@@ -139,6 +139,7 @@ class BaseController(RequestHandler):
             ms=round(seconds * 1000, 2),
             request_id=self.request_id,
             key_id=self.caller.key_id if self.caller else None,
+            **self.told,
         )
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:

@@ -86,6 +86,7 @@ class WechatCallbackController(BaseController):
         self, opened: OpenedNotification, steps: list[Step], *, out_trade_no: str | None, out_refund_no: str | None
     ) -> Receipt:
         """Make the inspector's row once the verdict is known; it is committed with what the verdict writes."""
+        self.told |= {"out_trade_no": out_trade_no, "out_refund_no": out_refund_no, "event_type": opened.event_type}
         record_id, received_at = self.services.entropy.token_hex(12), self.services.clock.now()
 
         def receipt(result: NotificationResult) -> NotificationRecord:
@@ -148,6 +149,7 @@ class WechatCallbackController(BaseController):
         self._fail(error.status, f"{error.step}: {error.reason}")
 
     def _count(self, result: NotificationResult) -> None:
+        self.told["result"] = result.value
         self.services.metrics.notification_results[result].inc()
 
     def _fail(self, status: int, message: str) -> None:
