@@ -64,6 +64,7 @@ class Caller:
         self._pacer = Pacer(clock=clock)
         self._log = structlog.get_logger("payd.wechat")
         self.skew_seconds: float | None = None
+        self._last_date = ""
 
     async def ask(
         self,
@@ -166,9 +167,14 @@ class Caller:
         return None
 
     def _note_date(self, headers: HTTPHeaders) -> None:
+        """Compare clocks once for each second that WeChat names; nothing is concluded from it but a gauge."""
+        date = headers.get("Date", "")
+        if date == self._last_date:
+            return
+        self._last_date = date
         try:
-            self.skew_seconds = (parsedate_to_datetime(headers["Date"]) - self._clock.now()).total_seconds()
-        except (KeyError, ValueError, TypeError, OverflowError):
+            self.skew_seconds = (parsedate_to_datetime(date) - self._clock.now()).total_seconds()
+        except (ValueError, TypeError, OverflowError):
             return  # nothing to learn; the signed timestamp is what is checked
 
     def report(self, operation: Operation, result: object, started: float, *, request_id: str | None = None) -> None:

@@ -109,7 +109,7 @@ class Transport:
         request = HTTPRequest(
             url,
             method=method,
-            headers=HTTPHeaders(headers),
+            headers=dict(headers),  # Tornado makes its own HTTPHeaders of it
             body=body if method == "POST" else None,
             connect_timeout=self._connect_seconds,
             request_timeout=seconds,
