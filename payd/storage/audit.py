@@ -14,7 +14,7 @@ from typing import Any, Final
 from payd.errors import Complaint, ConfigError
 from payd.storage.audit_history import OrderBooks, check_order
 from payd.storage.findings import CHECKS, Finding, Findings
-from payd.storage.sqlite.connection import driver, open_reader, opening, reading
+from payd.storage.sqlite.connection import driver, open_checker, open_reader, opening, reading
 from payd.storage.sqlite.schema import applied_migrations
 
 #: Called with the check under way, what is done and what there is to do.
@@ -55,7 +55,7 @@ def audit(path: Path, progress: Progress) -> list[Finding]:
             raise ConfigError([Complaint("storage.path", f"{path} is not a payd database: it is empty")])
         with reading(connection):
             try:
-                _check_file(connection, findings, progress)
+                _check_file(path, findings, progress)
                 _check_tables(connection, findings, progress)
                 _check_orders(connection, findings, progress)
             except driver.DatabaseError as exc:
@@ -64,11 +64,12 @@ def audit(path: Path, progress: Progress) -> list[Finding]:
     return findings.finish()
 
 
-def _check_file(connection: driver.Connection, findings: Findings, progress: Progress) -> None:
+def _check_file(path: Path, findings: Findings, progress: Progress) -> None:
     progress("file", 0, 1)
-    for (text,) in connection.execute("PRAGMA integrity_check").fetchall():
-        if text != "ok":
-            findings.add("file", "", text)
+    with contextlib.closing(open_checker(path)) as connection:
+        for (text,) in connection.execute("PRAGMA integrity_check").fetchall():
+            if text != "ok":
+                findings.add("file", "", text)
     progress("file", 1, 1)
 
 
