@@ -25,6 +25,7 @@ class Agenda:
         self._sequence = 0
         self._actions: dict[str, Action] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._armed_for = 0.0  # the instant the timer is set to; meaningful while there is one
         self._tasks: set[asyncio.Task[None]] = set()
         self._running = False
         self._advancing = asyncio.Lock()
@@ -37,7 +38,8 @@ class Agenda:
         """Enter ``kind`` for ``key``. Entries are never removed: a stale one is ignored when it fires."""
         self._sequence += 1
         heapq.heappush(self._entries, (due, self._sequence, kind, key))
-        self._arm()
+        if self._timer is None or due < self._armed_for:
+            self._arm()
 
     def start(self) -> None:
         """Begin to fire; what fell due while nothing ran is fired now."""
@@ -52,7 +54,7 @@ class Agenda:
         return task
 
     async def stop(self) -> None:
-        """Fire nothing more and wait for what is running."""
+        """Fire nothing more, also in an advance under way, and wait for what is running."""
         self._running = False
         if self._timer is not None:
             self._timer.cancel()
@@ -70,7 +72,7 @@ class Agenda:
             target = self._clock.now() + seconds
             fired = 0
             await self.settled()
-            while self._entries and self._entries[0][0] <= target:
+            while self._running and self._entries and self._entries[0][0] <= target:
                 due, _, kind, key = heapq.heappop(self._entries)
                 self._clock.move_to(due)
                 outcome = self._actions[kind](key, due)
@@ -78,7 +80,8 @@ class Agenda:
                     await outcome
                 await self.settled()
                 fired += 1
-            self._clock.move_to(target)
+            if self._running:
+                self._clock.move_to(target)
         self._arm()
         return fired
 
@@ -87,7 +90,8 @@ class Agenda:
             self._timer.cancel()
             self._timer = None
         if self._running and self._entries and not self._advancing.locked():
-            pause = max(0.0, self._entries[0][0] - self._clock.now())
+            self._armed_for = self._entries[0][0]
+            pause = max(0.0, self._armed_for - self._clock.now())
             self._timer = asyncio.get_running_loop().call_later(pause, self._fire)
 
     def _fire(self) -> None:

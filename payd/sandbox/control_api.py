@@ -23,7 +23,7 @@ from payd.sandbox.errors import ControlRefused
 from payd.sandbox.exchange import Answer
 from payd.sandbox.faults import KINDS, Faults
 from payd.sandbox.key_control import KeyControl
-from payd.sandbox.loopback_poster import is_loopback_host
+from payd.sandbox.loopback_poster import is_loopback_host, is_loopback_url
 from payd.sandbox.notifier import Notifier
 from payd.sandbox.payer import FAILURES, Payer, Payment
 from payd.sandbox.records import REFUND_STATES, Order
@@ -119,7 +119,9 @@ class ControlApi:
 
     def _admit(self, request: HTTPServerRequest) -> tuple[Handler, Control]:
         host = re.sub(r":\d+$", "", request.host).strip("[]")
-        if not is_loopback_host(request.remote_ip) or not is_loopback_host(host):
+        origin = request.headers.get("Origin")
+        near = is_loopback_host(request.remote_ip) and is_loopback_host(host)
+        if not near or (origin is not None and not is_loopback_url(origin)):
             raise ControlRefused("FORBIDDEN", "the control API is for loopback only", status=403)
         path = request.path.removeprefix("/_sandbox/")
         template = re.sub(r"^(refunds|notifications)/[^/]+", r"\1/{}", path)
@@ -160,7 +162,7 @@ class ControlApi:
         self._world.commit()
         if _typed(body, "wait", bool):
             await self._world.agenda.advance(0)
-        return control_views.order(paid, self._world)
+        return control_views.order(paid, self._world.merchant)
 
     def _fail(self, control: Control) -> dict[str, Any]:
         _only(control.body, *_PAY_CODES, "trade_state")
@@ -168,7 +170,7 @@ class ControlApi:
         trade_state = _typed(control.body, "trade_state", str) or "NOTPAY"
         if trade_state not in FAILURES:
             raise ControlRefused("PARAM_ERROR", f"trade_state must be one of {', '.join(FAILURES)}", status=400)
-        return control_views.order(self._payer.fail(order, trade_state), self._world)
+        return control_views.order(self._payer.fail(order, trade_state), self._world.merchant)
 
     async def _refund(self, control: Control) -> dict[str, Any]:
         _only(control.body, "status", "wait")
@@ -241,9 +243,11 @@ class ControlApi:
         limit = control.query.get("limit")
         if limit is not None and not limit.isdigit():
             raise ControlRefused("PARAM_ERROR", "limit must be a whole number", status=400)
-        return control_views.book(
+        snapshot = control_views.snapshot(
             self._world, self._faults, self._log, out_trade_no=control.query.get("out_trade_no"),
             limit=None if limit is None else int(limit))
+        # Records are frozen, so a thread can write a large book down while the loop goes on.
+        return await asyncio.get_running_loop().run_in_executor(None, control_views.book, snapshot)
 
     def _calls(self, _control: Control) -> dict[str, Any]:
         return {"calls": self._log.counters(), "recent": self._log.recent()}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from payd.sandbox import views
 from payd.sandbox.call_log import CallLog
 from payd.sandbox.clock import rfc3339
 from payd.sandbox.faults import Fault, Faults
+from payd.sandbox.merchant import Merchant
 from payd.sandbox.records import Notification, Order, Refund
 from payd.sandbox.world import World
 
@@ -17,9 +18,9 @@ def _time(instant: float | None) -> str | None:
     return None if instant is None else rfc3339(instant)
 
 
-def order(record: Order, world: World) -> dict[str, Any]:
+def order(record: Order, merchant: Merchant) -> dict[str, Any]:
     """The transaction as a query shows it, plus what only the simulator knows."""
-    return views.transaction(record, world.merchant) | {
+    return views.transaction(record, merchant) | {
         "product": record.product,
         "request": record.request,
         "created_at": rfc3339(record.created_at),
@@ -60,7 +61,8 @@ def notification(record: Notification) -> dict[str, Any]:
 
 def fault(rule: Fault) -> dict[str, Any]:
     """One rule of the fault list."""
-    return asdict(rule) | {"meaning": rule.plan.meaning}
+    shown = {name: value for name, value in asdict(rule).items() if name != "until"}
+    return shown | {"meaning": rule.plan.meaning}
 
 
 def clock(world: World) -> dict[str, Any]:
@@ -68,30 +70,58 @@ def clock(world: World) -> dict[str, Any]:
     return {"now": rfc3339(world.clock.now()), "offset_seconds": round(world.clock.offset_seconds, 3)}
 
 
-def book(world: World, faults: Faults, log: CallLog, *, out_trade_no: str | None, limit: int | None) -> dict[str, Any]:
-    """The whole book, or what concerns one order; ``limit`` keeps the newest of each kind."""
-    state = world.book
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The book at one instant: frozen records in lists of their own, everything small already shown."""
+
+    merchant: Merchant
+    orders: list[Order]
+    refunds: list[Refund]
+    notifications: list[Notification]
+    small: dict[str, Any]
+    out_trade_no: str | None
+    limit: int | None
+
+
+def snapshot(
+    world: World, faults: Faults, log: CallLog, *, out_trade_no: str | None, limit: int | None
+) -> Snapshot:
+    """Take hold of the book, for one order or for all; ``limit`` keeps the newest of each kind."""
+    return Snapshot(
+        merchant=world.merchant,
+        orders=list(world.book.orders.values()),
+        refunds=list(world.book.refunds.values()),
+        notifications=list(world.book.notifications.values()),
+        small={
+            "burnt": sorted(world.book.burnt),
+            "calls": log.counters(),
+            "faults": [fault(rule) for rule in faults.rules],
+            "clock": clock(world),
+            "switches": asdict(world.switches),
+            "seed": world.identifiers.seed,
+        },
+        out_trade_no=out_trade_no,
+        limit=limit,
+    )
+
+
+def book(state: Snapshot) -> dict[str, Any]:
+    """Write a snapshot down; pure, so it may run in a thread."""
 
     def chosen(records: list[Any]) -> list[Any]:
-        kept = [item for item in records if out_trade_no in (None, item.out_trade_no)]
-        return kept if limit is None else kept[max(0, len(kept) - limit):]
+        kept = [item for item in records if state.out_trade_no in (None, item.out_trade_no)]
+        return kept if state.limit is None else kept[max(0, len(kept) - state.limit):]
 
-    orders, refunds = list(state.orders.values()), list(state.refunds.values())
     return {
-        "orders": [order(item, world) for item in chosen(orders)],
-        "refunds": [refund(item) for item in chosen(refunds)],
-        "notifications": [notification(item) for item in chosen(list(state.notifications.values()))],
-        "burnt": sorted(state.burnt),
+        "orders": [order(item, state.merchant) for item in chosen(state.orders)],
+        "refunds": [refund(item) for item in chosen(state.refunds)],
+        "notifications": [notification(item) for item in chosen(state.notifications)],
         "totals": {
-            "orders": len(orders),
-            "refunds": len(refunds),
+            "orders": len(state.orders),
+            "refunds": len(state.refunds),
             "notifications": len(state.notifications),
-            "paid_fen": sum(item.total for item in orders if item.paid),
-            "refunded_fen": sum(item.refund for item in refunds if item.status == "SUCCESS"),
+            "paid_fen": sum(item.total for item in state.orders if item.paid),
+            "refunded_fen": sum(item.refund for item in state.refunds if item.status == "SUCCESS"),
         },
-        "calls": log.counters(),
-        "faults": [fault(rule) for rule in faults.rules],
-        "clock": clock(world),
-        "switches": asdict(world.switches),
-        "seed": world.identifiers.seed,
+        **state.small,
     }

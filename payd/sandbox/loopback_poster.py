@@ -72,6 +72,8 @@ class LoopbackPoster:
     """Sends callbacks. Make it on the loop that will use it; close it there."""
 
     def __init__(self) -> None:
+        # Waiting for a free connection must not count as the receiver's time, hence a queue of our own.
+        self._free = asyncio.Semaphore(_MOST_CONNECTIONS)
         self._client = SimpleAsyncHTTPClient(
             force_instance=True, max_clients=_MOST_CONNECTIONS, resolver=_LoopbackResolver()
         )
@@ -82,6 +84,10 @@ class LoopbackPoster:
             url, method="POST", headers=headers, body=body, follow_redirects=False,
             connect_timeout=TIMEOUT_SECONDS, request_timeout=TIMEOUT_SECONDS, decompress_response=False,
         )
+        async with self._free:
+            return await self._fetch(request)
+
+    async def _fetch(self, request: HTTPRequest) -> Heard:
         started = time.perf_counter()
         status: int | None = None
         text, error = "", None

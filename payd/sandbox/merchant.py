@@ -75,7 +75,7 @@ def prepare_directory(directory: Path, *, port: int = 8081, host: str = "127.0.0
     into the ``config.json`` of a new directory. Raises DirectoryRefused when the directory holds key files
     without our marker, a certificate that our throw-away root did not issue, or only part of what we wrote.
     """
-    directory = Path(directory)
+    directory = Path(directory).absolute()
     if not (directory / MARKER).exists():
         _refuse_foreign_files(directory)
         _write_new(directory, host=host, port=port)

@@ -70,7 +70,7 @@ class Sandbox:
         """Read or make the directory. Raises ListenRefused for a host that is not loopback, DirectoryRefused."""
         if not is_loopback_host(host):
             raise ListenRefused(f"{host} is not a loopback address; the sandbox listens nowhere else")
-        self._directory = Path(directory)
+        self._directory = Path(directory).absolute()
         self._host = host
         self._wanted_port = port
         self._wanted_backup_port = backup_port
@@ -143,8 +143,9 @@ class Sandbox:
         for server in self._servers:
             server.stop()
         await self._gateway.stop()
-        await self._control.stop()
         await world.agenda.stop()
+        await self._control.stop()
+        await world.agenda.settled()
         for server in self._servers:
             await server.close_all_connections()
         self._poster.close()

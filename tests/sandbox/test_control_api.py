@@ -229,3 +229,16 @@ async def test_a_page_that_rebinds_its_name_to_loopback_is_refused(merchant, con
 
     assert (answer.status, answer.json["code"]) == (403, "FORBIDDEN")
     assert await _orders(control) == [("order-000001", "NOTPAY")]
+
+
+@pytest.mark.parametrize(
+    "origin, status", [("https://evil.example", 403), ("null", 403), ("http://localhost:3000", 200)]
+)
+async def test_a_page_of_another_origin_is_refused(merchant, control, origin, status):
+    """A browser may send simple POSTs anywhere; its Origin header gives it away."""
+    await merchant.prepay()
+
+    answer = await control("POST", "pay", {"out_trade_no": "order-000001"}, Origin=origin)
+
+    assert answer.status == status
+    assert await _orders(control) == [("order-000001", "SUCCESS" if status == 200 else "NOTPAY")]

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 import shutil
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -112,3 +117,33 @@ async def test_stop_and_start_again_is_the_same_simulator(simulator, merchant, c
     merchant.base_url = simulator.base_url
 
     assert (await merchant.query()).json["trade_state"] == "NOTPAY"
+
+
+async def test_a_real_kill_loses_nothing_that_was_answered(merchant, prepared, tmp_path):
+    """A simulator of its own process, SIGKILLed after an answer, knows the order when it is back."""
+
+    def run():
+        code = "from payd.sandbox.commands import sandbox; sandbox()"
+        return subprocess.Popen(
+            [sys.executable, "-c", code, "--dir", str(directory), "--port", "0"], stdout=subprocess.PIPE, text=True
+        )
+
+    async def listening(process):
+        line = await asyncio.get_running_loop().run_in_executor(None, process.stdout.readline)
+        return re.search(r"http://127\.0\.0\.1:\d+", line).group()
+
+    directory = shutil.copytree(prepared, tmp_path / "killed")
+    merchant.wall = time.time
+    first = run()
+    merchant.base_url = await listening(first)
+    answer = await merchant.prepay()
+    first.kill()
+    first.communicate()
+    second = run()
+    merchant.base_url = await listening(second)
+    found = await merchant.query()
+    second.terminate()
+    second.communicate()
+
+    assert (answer.status, found.status, found.json["trade_state"]) == (200, 200, "NOTPAY")
+    assert second.returncode == 0
