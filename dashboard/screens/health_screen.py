@@ -67,6 +67,8 @@ READINGS: tuple[Reading, ...] = (
     Reading("discrepancies", _gauge("payd_discrepancies_open"), count, 0),
     Reading("memory", _gauge("process_resident_memory_bytes"), size, 512 * 1024**2),
 )
+_WIDTHS = (27, 12, 8)
+"""Of the columns reading, value and verdict; the bound takes the rest."""
 AUTH_COUNTERS = ("missing_key", "invalid_key", "scope_denied", "not_configured")
 
 
@@ -93,8 +95,8 @@ class HealthScreen(BoardScreen):
         """Readiness above, readings below."""
         self._show_ready(snapshot)
         say = self.board.say
-        rest = max(self.size.width - 34 - 16 - 12 - 12, 10)
-        headings = (("reading", 34), ("value", 16), ("verdict", 12), ("bound", rest))
+        rest = max(self.size.width - sum(_WIDTHS) - 12, 10)
+        headings = tuple(zip(("reading", "value", "verdict", "bound"), (*_WIDTHS, rest), strict=True))
         table = self.query_one(LiveTable)
         table.set_headings(tuple(Heading(key, say(f"column_{key}"), width) for key, width in headings))
         table.show_rows([*self._rows(snapshot.metrics.data), *self._auth_rows(snapshot)])
@@ -133,9 +135,9 @@ class HealthScreen(BoardScreen):
                 (
                     reading.key,
                     (
-                        paint.cell(say(f"reading_{reading.key}"), width=34),
-                        paint.cell(reading.write(value), "bad" if bad else "title", width=16, right=True),
-                        paint.cell(*verdict, width=12),
+                        paint.cell(say(f"reading_{reading.key}"), width=_WIDTHS[0]),
+                        paint.cell(reading.write(value), "bad" if bad else "title", width=_WIDTHS[1], right=True),
+                        paint.cell(*verdict, width=_WIDTHS[2]),
                         paint.cell(bound, "dim"),
                     ),
                 )
@@ -151,9 +153,9 @@ class HealthScreen(BoardScreen):
                 (
                     f"auth_{name}",
                     (
-                        paint.cell(say(f"reading_auth_{name}"), width=34),
-                        paint.cell(count(value), "title", width=16, right=True),
-                        paint.cell("—" if value is None else "·", "dim", width=12),
+                        paint.cell(say(f"reading_auth_{name}"), width=_WIDTHS[0]),
+                        paint.cell(count(value), "title", width=_WIDTHS[1], right=True),
+                        paint.cell("—" if value is None else "·", "dim", width=_WIDTHS[2]),
                         paint.cell(say("since_start"), "dim"),
                     ),
                 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual.app import ComposeResult
 from textual.binding import Binding
 
-from dashboard.formatting import clock_time, count, duration, member, seconds_since, whole, words
+from dashboard.formatting import DASH, clock_time, count, duration, member, seconds_since, whole, words
 from dashboard.screens.columns import age_column, state_column, text_column, time_column
 from dashboard.screens.confirm_dialog import ConfirmDialog, resolve_plan
 from dashboard.screens.list_screen import ListScreen, ListSpec
@@ -81,7 +81,9 @@ class ReconcileScreen(ListScreen):
 
         work = {"payments": number("open_payments"), "refunds": number("open_refunds"), "due": number("due_now")}
 
-        enabled = {"True": say("reconcile_on"), "False": say("reconcile_off")}.get(str(member(part.data, "enabled")), "—")
+        enabled = {"True": say("reconcile_on"), "False": say("reconcile_off")}.get(
+            str(member(part.data, "enabled")), "—"
+        )
         run_age = seconds_since(member(part.data, "last_run_at"), now)
         oldest = seconds_since(member(part.data, "oldest_open_at"), now)
         interval = whole(member(part.data, "interval_seconds"))

@@ -172,7 +172,10 @@ class FakeDaemon:
             if name not in seen:
                 seen.add(name)
                 lines.append(f"# TYPE {name} histogram")
-            lines += [f'{name}_bucket{{{label},le="{b}"}} {number * share}' for b, share in zip(BOUNDS, (0.5, 0.9, 1, 1, 1, 1), strict=True)]
+            lines += [
+                f'{name}_bucket{{{label},le="{b}"}} {number * share}'
+                for b, share in zip(BOUNDS, (0.5, 0.9, 1, 1, 1, 1), strict=True)
+            ]
             lines += [f"{name}_count{{{label}}} {number}", f"{name}_sum{{{label}}} {number * 0.01}"]
         return "\n".join(lines) + "\n"
 
@@ -283,10 +286,14 @@ class Bench:
         return f"key-{self.keys}"
 
     @asynccontextmanager
-    async def running(self, size: tuple[int, int] = (100, 30), *, key: str | None = KEY, timeout: float = 5.0, **options: Any) -> Any:
+    async def running(
+        self, size: tuple[int, int] = (100, 30), *, key: str | None = KEY, timeout: float = 5.0, **options: Any
+    ) -> Any:
         """The application after its first tick, with its pilot."""
         settings = Settings(url=self.daemon.url, **options.pop("settings", {}))
-        source = ApiClient(settings.url, ApiKey(key) if key else None, lang=settings.lang, request_timeout_seconds=timeout)
+        source = ApiClient(
+            settings.url, ApiKey(key) if key else None, lang=settings.lang, request_timeout_seconds=timeout
+        )
         app = DashboardApp(settings, source, clock=self.now, new_key=self.new_key, polling=False, **options)
         try:
             async with app.run_test(size=size, notifications=True) as pilot:
@@ -314,7 +321,9 @@ class Bench:
 def rendered(app: DashboardApp) -> str:
     """What is on the terminal, as lines of text."""
     width, height = app.size
-    console = Console(width=width, height=height, file=io.StringIO(), force_terminal=True, record=True, legacy_windows=False)
+    console = Console(
+        width=width, height=height, file=io.StringIO(), force_terminal=True, record=True, legacy_windows=False
+    )
     console.print(app.screen._compositor.render_update(full=True))
     return "\n".join(line.rstrip() for line in console.export_text().split("\n")).rstrip("\n") + "\n"
 

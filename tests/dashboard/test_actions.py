@@ -51,7 +51,7 @@ async def test_a_full_refund_after_typing_the_order_number(bench: Any) -> None:
         await pilot.pause()
         closed = app.screen is not dialog
 
-    assert [("/pay/refund", {"out_trade_no": "shop-000000", "amount": {"refund": 1000}}, "key-1")] == posts(bench)
+    assert posts(bench) == [("/pay/refund", {"out_trade_no": "shop-000000", "amount": {"refund": 1000}}, "key-1")]
     assert "✓ done REFUNDING" in told
     assert closed
 
@@ -64,7 +64,9 @@ async def test_a_part_is_refunded_with_a_reason_after_typing_the_amount(bench: A
         dialog.query_one("#field-reason", Input).value = "冷了 [/red]"
         await confirm(app, pilot, dialog, "3.30")
 
-    assert [("/pay/refund", {"out_trade_no": "shop-000000", "amount": {"refund": 330}, "reason": "冷了 [/red]"}, "key-1")] == posts(bench)
+    assert posts(bench) == [
+        ("/pay/refund", {"out_trade_no": "shop-000000", "amount": {"refund": 330}, "reason": "冷了 [/red]"}, "key-1")
+    ]
 
 
 @pytest.mark.parametrize(("amount", "phrase", "told"), [
@@ -80,7 +82,7 @@ async def test_without_the_right_words_nothing_is_sent(bench: Any, amount: str, 
         result = dialog.query_one("#result").shown.plain
 
     assert told in result
-    assert [] == posts(bench)
+    assert posts(bench) == []
 
 
 async def test_escape_sends_nothing(bench: Any) -> None:
@@ -89,7 +91,7 @@ async def test_escape_sends_nothing(bench: Any) -> None:
         await open_order(bench, app, pilot, "shop-000000", "B")
         await bench.press(app, pilot, "escape")
 
-    assert [] == posts(bench)
+    assert posts(bench) == []
 
 
 async def test_an_unknown_outcome_is_repeated_under_the_same_key_and_body(bench: Any) -> None:
@@ -122,7 +124,7 @@ async def test_a_refusal_is_told_with_its_code_and_not_repeated(bench: Any) -> N
 
     assert "refund_exceeds_paid" in told
     assert "Only [/b] 5.00 are left." in told
-    assert 1 == len(posts(bench))
+    assert len(posts(bench)) == 1
 
 
 async def test_each_dialog_has_its_own_key(bench: Any) -> None:
@@ -133,7 +135,7 @@ async def test_each_dialog_has_its_own_key(bench: Any) -> None:
             await confirm(app, pilot, dialog, "10.00")
             await bench.press(app, pilot, "escape")
 
-    assert ["key-1", "key-2"] == [key for _, _, key in posts(bench)]
+    assert [key for _, _, key in posts(bench)] == ["key-1", "key-2"]
 
 
 async def test_close_resend_and_resolve(bench: Any) -> None:
@@ -155,11 +157,11 @@ async def test_close_resend_and_resolve(bench: Any) -> None:
         left = len(app.front.shown)
 
     sent = posts(bench)
-    assert ("/pay/close", {"out_trade_no": "shop-000001"}, "key-1") == sent[0]
-    assert ("/pay/deliveries/d-1/resend", {}, "key-2") == sent[1]
-    assert 2 == len(without_note)
-    assert ("/pay/discrepancies/disc-1/resolve", {"note": "paid back by hand"}, "key-3") == sent[2]
-    assert 0 == left
+    assert sent[0] == ("/pay/close", {"out_trade_no": "shop-000001"}, "key-1")
+    assert sent[1] == ("/pay/deliveries/d-1/resend", {}, "key-2")
+    assert len(without_note) == 2
+    assert sent[2] == ("/pay/discrepancies/disc-1/resolve", {"note": "paid back by hand"}, "key-3")
+    assert left == 0
 
 
 async def test_readonly_has_no_keys_that_change_anything(bench: Any, text_of: Text) -> None:
@@ -174,7 +176,7 @@ async def test_readonly_has_no_keys_that_change_anything(bench: Any, text_of: Te
         outcome = await app.carry_out(Action("/pay/close", {}, "k"))
         stack = [type(screen).__name__ for screen in app.screen_stack]
 
-    assert [] == posts(bench)
+    assert posts(bench) == []
     assert "READ-ONLY" in shown
     assert "B refund" not in shown
     assert "ConfirmDialog" not in stack
@@ -195,8 +197,10 @@ def test_what_can_be_refunded_leaves_out_what_failed(make_order: Any) -> None:
     """Every refund that did not fail counts against the order; an unpaid order has nothing to give."""
     refunds = [{"amount": {"refund": 100}, "status": "REFUND_FAIL"}, {"amount": {"refund": 300}, "status": "REFUNDING"}]
 
-    assert 700 == refundable_fen(make_order(0, refunds=refunds))
-    assert 0 == refundable_fen(make_order(1))
-    late = make_order(3, status="CLOSED", transaction_id="42", amount={"total": 1000, "payer_total": 900, "refunded": 0})
-    assert 900 == refundable_fen(late)
+    assert refundable_fen(make_order(0, refunds=refunds)) == 700
+    assert refundable_fen(make_order(1)) == 0
+    late = make_order(
+        3, status="CLOSED", transaction_id="42", amount={"total": 1000, "payer_total": 900, "refunded": 0}
+    )
+    assert refundable_fen(late) == 900
     assert refund_plan({"out_trade_no": "x"}, Wording("en")).request({"amount": "1", "reason": ""}) == "amount_above"

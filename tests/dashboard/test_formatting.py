@@ -15,7 +15,14 @@ from dashboard.masking import MASK, masked
 
 @pytest.mark.parametrize(
     ("fen", "shown"),
-    [(0, "¥0.00"), (1, "¥0.01"), (123456, "¥1,234.56"), (-50, "-¥0.50"), (100_000_000, "¥1,000,000.00"), (5.0, "¥0.05")],
+    [
+        (0, "¥0.00"),
+        (1, "¥0.01"),
+        (123456, "¥1,234.56"),
+        (-50, "-¥0.50"),
+        (100_000_000, "¥1,000,000.00"),
+        (5.0, "¥0.05"),
+    ],
 )
 def test_yuan_is_made_from_fen_by_whole_numbers(fen: object, shown: str) -> None:
     """Fen become yuan without ever passing through a fraction."""
@@ -25,7 +32,7 @@ def test_yuan_is_made_from_fen_by_whole_numbers(fen: object, shown: str) -> None
 @pytest.mark.parametrize("value", [None, "100", 1.5, True, float("nan"), float("inf"), []])
 def test_what_is_no_amount_is_a_dash_and_never_zero(value: object) -> None:
     """A missing or wrong amount is shown as unknown."""
-    assert DASH == yuan(value)
+    assert yuan(value) == DASH
 
 
 @pytest.mark.parametrize(
@@ -54,12 +61,12 @@ def test_control_characters_are_shown_and_not_obeyed() -> None:
     """Escapes, bidi overrides and zero-width characters become visible marks."""
     shown = literal("a\x1b[31mred\u202egnp\u200b\x07\x9b\u2066\ufeff\ud800")
 
-    assert "a␛[31mred⟨202e⟩gnp⟨200b⟩␇⟨9b⟩⟨2066⟩⟨feff⟩⟨d800⟩" == shown
+    assert shown == "a␛[31mred⟨202e⟩gnp⟨200b⟩␇⟨9b⟩⟨2066⟩⟨feff⟩⟨d800⟩"
 
 
 def test_markup_and_chinese_stay_as_they_came() -> None:
     """Square brackets and CJK are text like any other."""
-    assert "[/red] 红茶 [bold]" == literal("[/red] 红茶 [bold]")
+    assert literal("[/red] 红茶 [bold]") == "[/red] 红茶 [bold]"
 
 
 def test_stacked_combining_marks_are_cut() -> None:
@@ -85,7 +92,15 @@ def test_fitted_text_never_exceeds_its_width(text: str, width: int) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "shown"),
-    [(None, DASH), (0.085, "85 ms"), (59, "59 s"), (125, "2 m 05 s"), (3_720, "1 h 02 m"), (90_000, "1 d 1 h"), (-5, "-5 s")],
+    [
+        (None, DASH),
+        (0.085, "85 ms"),
+        (59, "59 s"),
+        (125, "2 m 05 s"),
+        (3_720, "1 h 02 m"),
+        (90_000, "1 d 1 h"),
+        (-5, "-5 s"),
+    ],
 )
 def test_durations_use_their_two_largest_units(seconds: float | None, shown: str) -> None:
     """Lengths of time are short to read."""
@@ -94,17 +109,17 @@ def test_durations_use_their_two_largest_units(seconds: float | None, shown: str
 
 def test_times_are_beijing_times() -> None:
     """A wire time is shown where the shop is."""
-    assert "11-23 21:05:09" == clock_time("2026-11-23T13:05:09Z")
-    assert "2026-11-23 21:05:09" == clock_time("2026-11-23T13:05:09Z", long=True)
-    assert DASH == clock_time(None)
-    assert "not a time" == clock_time("not a time")
+    assert clock_time("2026-11-23T13:05:09Z") == "11-23 21:05:09"
+    assert clock_time("2026-11-23T13:05:09Z", long=True) == "2026-11-23 21:05:09"
+    assert clock_time(None) == DASH
+    assert clock_time("not a time") == "not a time"
 
 
 def test_small_helpers_know_nothing_rather_than_guess() -> None:
     """Unknown parts stay unknown."""
     assert DASH == percent(3, 0) == percent(None, 5) == size(None)
-    assert "60%" == percent(3, 5)
-    assert "1.5 KiB" == size(1536)
+    assert percent(3, 5) == "60%"
+    assert size(1536) == "1.5 KiB"
     assert member({"a": {"b": 1}}, "a", "b") == 1
     assert member({"a": [1]}, "a", "b") is None
 
@@ -116,8 +131,8 @@ def test_secrets_are_masked_at_fixed_width() -> None:
 
     shown = masked(told)
 
-    assert {"paySign": MASK, "nested": [{"openid": MASK, "api_key": MASK, "description": "tea"}], "url": MASK,
-            "package": MASK, "transaction_id": "42", "token": None} == shown  # fmt: skip
+    assert shown == {"paySign": MASK, "nested": [{"openid": MASK, "api_key": MASK, "description": "tea"}], "url": MASK,
+            "package": MASK, "transaction_id": "42", "token": None}  # fmt: skip
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "  =1", "＝1", "|calc"])
@@ -132,5 +147,5 @@ def test_csv_keeps_numbers_and_never_overwrites(tmp_path) -> None:  # type: igno
     second = write_csv(tmp_path, "orders", ["a"], [], now=0.0)
 
     assert first != second
-    assert "\ufeffa,b\r\n-5,红茶\r\n,'=x\r\n" == first.read_bytes().decode("utf-8")
-    assert 0o600 == first.stat().st_mode & 0o777
+    assert first.read_bytes().decode("utf-8") == "\ufeffa,b\r\n-5,红茶\r\n,'=x\r\n"
+    assert first.stat().st_mode & 0o777 == 0o600

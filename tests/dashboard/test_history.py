@@ -15,7 +15,7 @@ def scrape(paid: float, *, epoch: float = 1.0, extra: str = ""):  # type: ignore
     return parse_metrics(
         f"# TYPE process_start_time_seconds gauge\nprocess_start_time_seconds {epoch}\n"
         f"# TYPE payd_paid_orders counter\npayd_paid_orders_total {paid}\n"
-        f"# TYPE payd_http_requests counter\npayd_http_requests_total{{route=\"/x\",status=\"5xx\"}} {paid}\n{extra}"
+        f'# TYPE payd_http_requests counter\npayd_http_requests_total{{route="/x",status="5xx"}} {paid}\n{extra}'
     )
 
 
@@ -131,7 +131,8 @@ def test_the_rules_about_the_line_and_the_last_minute_fire() -> None:
     """Lost, not ready, refused, failing, slow, restarted: each has its rule."""
     history = History()
     buckets = "# TYPE payd_wechat_request_duration_seconds histogram\n" + "".join(
-        f'payd_wechat_request_duration_seconds_bucket{{operation="query",le="{bound}"}} @\n' for bound in ("5.0", "+Inf")
+        f'payd_wechat_request_duration_seconds_bucket{{operation="query",le="{bound}"}} @\n'
+        for bound in ("5.0", "+Inf")
     )
     words = ("# TYPE payd_wechat_requests counter\n" 'payd_wechat_requests_total{operation="query",outcome="unknown"} @\n'
              "# TYPE payd_notifications counter\n" 'payd_notifications_total{result="signature_invalid"} @\n')  # fmt: skip
@@ -161,9 +162,9 @@ def test_an_alert_begins_is_acknowledged_and_ends() -> None:
     began, _ = alerts.update(firing, 5.0)
     alerts.acknowledge(began[0].key)
 
-    assert () == alerts.unacknowledged
+    assert alerts.unacknowledged == ()
     assert [finding.id for finding in alerts.attention] == ["daemon_lost"]
     _, ended = alerts.update((), 9.0)
     assert [(alert.began_at, alert.ended_at) for alert in ended] == [(5.0, 9.0)]
-    assert () == alerts.attention
+    assert alerts.attention == ()
     assert len(alerts.all) == 1

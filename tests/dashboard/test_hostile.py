@@ -39,16 +39,43 @@ def hostile(chance: random.Random, depth: int = 0) -> Any:
     if kind in (1, 2, 3):
         return chance.choice(EVIL)
     if kind == 4:
-        return "".join(chr(chance.choice((chance.randrange(0x20), chance.randrange(0x2000, 0x2070), chance.randrange(0x10FFFF)))) for _ in range(8))
+        return "".join(
+            chr(chance.choice((chance.randrange(0x20), chance.randrange(0x2000, 0x2070), chance.randrange(0x10FFFF))))
+            for _ in range(8)
+        )
     if kind == 5:
-        return chance.choice(("9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z", "2026-11-23T13:00:00+99:99", "PAID", "PAYING", "weixin://" + "x" * 600))
+        return chance.choice(
+            (
+                "9999-12-31T23:59:59Z",
+                "0001-01-01T00:00:00Z",
+                "2026-11-23T13:00:00+99:99",
+                "PAID",
+                "PAYING",
+                "weixin://" + "x" * 600,
+            )
+        )
     if kind == 6:
         return [hostile(chance, depth + 1) for _ in range(chance.randrange(4))]
-    return {chance.choice(("status", "amount", "total", "step", "at", "to", *EVIL[:6])): hostile(chance, depth + 1) for _ in range(chance.randrange(5))}
+    return {
+        chance.choice(("status", "amount", "total", "step", "at", "to", *EVIL[:6])): hostile(chance, depth + 1)
+        for _ in range(chance.randrange(5))
+    }
 
 
 def members_of(spec: Any) -> list[str]:
-    extra = ["status", "amount", "payments", "refunds", "steps", "attempts", "result", "metadata", "livemode", "stale", "code_url"]
+    extra = [
+        "status",
+        "amount",
+        "payments",
+        "refunds",
+        "steps",
+        "attempts",
+        "result",
+        "metadata",
+        "livemode",
+        "stale",
+        "code_url",
+    ]
     return [column.key for column in spec.columns] + extra
 
 
@@ -73,7 +100,10 @@ async def test_a_thousand_hostile_payloads_neither_crash_nor_command(bench: Any,
             bench.daemon.lists[spec.items] = [hostile_record(chance, spec, number) for number in range(50)]
             bench.daemon.events = [hostile(chance) for _ in range(10)]
             bench.daemon.answers["/pay/query"] = (200, hostile_record(chance, ORDERS, 1))
-            bench.daemon.answers["/readyz"] = (200, {"status": hostile(chance), "checks": hostile(chance), "mode": hostile(chance)})
+            bench.daemon.answers["/readyz"] = (
+                200,
+                {"status": hostile(chance), "checks": hostile(chance), "mode": hostile(chance)},
+            )
             bench.daemon.answers["/pay/reconcile/summary"] = (200, hostile(chance))
             bench.daemon.answers["/pay/metrics/auth"] = (200, hostile(chance))
             served += 50
@@ -84,13 +114,15 @@ async def test_a_thousand_hostile_payloads_neither_crash_nor_command(bench: Any,
             assert unsafe(shown) == [], f"seed {SEED}"
             assert app._exception is None
 
-    assert PAYLOADS == served
+    assert served == PAYLOADS
 
 
 async def test_hostile_dialogs_alerts_and_problems(bench: Any, text_of: Callable[[Any], str]) -> None:
     """The same text in a confirmation, in a refusal, in an alert, and as a metric label."""
     for evil in EVIL[:12]:
-        bench.daemon.lists["orders"] = [{"out_trade_no": evil + "1", "description": evil, "status": evil, "amount": {"total": 5}}]
+        bench.daemon.lists["orders"] = [
+            {"out_trade_no": evil + "1", "description": evil, "status": evil, "amount": {"total": 5}}
+        ]
         bench.daemon.answers["/pay/query"] = (200, bench.daemon.lists["orders"][0])
         bench.daemon.answers["/pay/refunds"] = (418, bench.daemon.problem(418, evil, evil))
         bench.daemon.answers["/readyz"] = (503, {"status": "not_ready", "checks": {evil: evil}})
@@ -118,7 +150,13 @@ def test_every_column_draws_whatever_json_holds(records: list[dict[str, Any]]) -
     for spec in SPECS:
         names = members_of(spec)
         listing = Listing(spec.id_field)
-        listing.absorb([{spec.id_field: str(at), **dict(zip(names, record.values(), strict=False))} for at, record in enumerate(records)], None)
+        listing.absorb(
+            [
+                {spec.id_field: str(at), **dict(zip(names, record.values(), strict=False))}
+                for at, record in enumerate(records)
+            ],
+            None,
+        )
         for record in listing.rows.values():
             cells = [column.make(record, kit) for column in spec.columns]
             assert [unsafe(cell.text) for cell in cells] == [[]] * len(cells)

@@ -34,7 +34,11 @@ class Wire:
         self.posted: list[Snapshot] = []
         self.wants: tuple[Want, ...] = (ORDERS,)
         self.poller = Poller(
-            self.source, clock=lambda: self.clock, post=self.posted.append, wants=lambda: self.wants, interval_seconds=2.0
+            self.source,
+            clock=lambda: self.clock,
+            post=self.posted.append,
+            wants=lambda: self.wants,
+            interval_seconds=2.0,
         )
 
     async def tick(self) -> Snapshot:
@@ -48,9 +52,9 @@ async def test_a_good_tick_brings_metrics_readiness_and_what_the_screen_wants(da
 
     snapshot = await wire.tick()
 
-    assert "up" == snapshot.link.state
-    assert "sandbox" == snapshot.ready.data["mode"]
-    assert 5 == len(snapshot.part(ORDERS).data["orders"])
+    assert snapshot.link.state == "up"
+    assert snapshot.ready.data["mode"] == "sandbox"
+    assert len(snapshot.part(ORDERS).data["orders"]) == 5
     assert {"/metrics", "/readyz", "/pay/orders"} == set(daemon.paths())
     assert {request.path for request in daemon.requests if "X-Api-Key" in request.headers} == {"/pay/orders"}
     wire.source.close()
@@ -67,16 +71,16 @@ async def test_a_killed_daemon_is_refused_and_its_last_data_stays(daemon: Any) -
         lost = await wire.tick()
         delays.append(wire.poller.delay_seconds)
 
-    assert "refused" == lost.link.failure.cause
+    assert lost.link.failure.cause == "refused"
     assert good.metrics.data is lost.metrics.data
     assert good.metrics.at == lost.metrics.at
     assert good.part(ORDERS).data == lost.part(ORDERS).data
-    assert "refused" == lost.part(ORDERS).failure.cause
+    assert lost.part(ORDERS).failure.cause == "refused"
     assert [*RETRY_SECONDS, 10.0, 10.0] == delays
     daemon.listen()
     back = await wire.tick()
-    assert ("up", None) == (back.link.state, back.part(ORDERS).failure)
-    assert 2.0 == wire.poller.delay_seconds
+    assert (back.link.state, back.part(ORDERS).failure) == ("up", None)
+    assert wire.poller.delay_seconds == 2.0
     wire.source.close()
 
 
@@ -88,7 +92,7 @@ async def test_a_hanging_daemon_is_a_time_out(daemon: Any) -> None:
 
     lost = await wire.tick()
 
-    assert ("lost", "timeout") == (lost.link.state, lost.link.failure.cause)
+    assert (lost.link.state, lost.link.failure.cause) == ("lost", "timeout")
     assert good.metrics.at == lost.metrics.at
     wire.source.close()
 
@@ -99,8 +103,8 @@ async def test_a_refused_key_keeps_the_line_and_names_the_key(daemon: Any) -> No
 
     snapshot = await wire.tick()
 
-    assert "up" == snapshot.link.state
-    assert ("unauthorized", 401) == (snapshot.key_failure().cause, snapshot.key_failure().status)
+    assert snapshot.link.state == "up"
+    assert (snapshot.key_failure().cause, snapshot.key_failure().status) == ("unauthorized", 401)
     assert not snapshot.part(ORDERS).known
     wire.source.close()
 
@@ -111,7 +115,7 @@ async def test_without_a_key_nothing_is_asked_that_needs_one(daemon: Any) -> Non
 
     snapshot = await wire.tick()
 
-    assert "no_key" == snapshot.key_failure().cause
+    assert snapshot.key_failure().cause == "no_key"
     assert {"/metrics", "/readyz"} == set(daemon.paths())
     wire.source.close()
 
@@ -123,10 +127,10 @@ async def test_a_scrape_that_fails_alone_does_not_lose_the_line(daemon: Any) -> 
 
     snapshot = await wire.tick()
 
-    assert "up" == snapshot.link.state
-    assert ("http", 500, "internal") == (
+    assert snapshot.link.state == "up"
+    assert (
         snapshot.metrics.failure.cause, snapshot.metrics.failure.status, snapshot.metrics.failure.code
-    )  # fmt: skip
+    ) == ("http", 500, "internal")  # fmt: skip
     assert snapshot.metrics.data is None
     wire.source.close()
 
@@ -142,7 +146,7 @@ async def test_an_answer_that_is_not_understood_is_named_malformed(daemon: Any, 
 
     snapshot = await wire.tick()
 
-    assert "malformed" == snapshot.part(ORDERS).failure.cause
+    assert snapshot.part(ORDERS).failure.cause == "malformed"
     wire.source.close()
 
 
@@ -153,7 +157,7 @@ async def test_not_ready_is_data_and_no_failure(daemon: Any) -> None:
 
     snapshot = await wire.tick()
 
-    assert ("not_ready", None) == (snapshot.ready.data["status"], snapshot.ready.failure)
+    assert (snapshot.ready.data["status"], snapshot.ready.failure) == ("not_ready", None)
     wire.source.close()
 
 
@@ -164,8 +168,8 @@ async def test_a_redirect_is_never_followed(daemon: Any) -> None:
 
     snapshot = await wire.tick()
 
-    assert 302 == snapshot.part(ORDERS).failure.status
-    assert 1 == daemon.paths().count("/pay/orders")
+    assert snapshot.part(ORDERS).failure.status == 302
+    assert daemon.paths().count("/pay/orders") == 1
     wire.source.close()
 
 
@@ -198,8 +202,8 @@ async def test_an_untrusted_certificate_is_named_tls_and_ca_file_trusts_it(daemo
     with pytest.raises(RequestFailed) as caught:
         await doubting.read(ORDERS)
 
-    assert ("tls", []) == (caught.value.failure.cause, daemon.requests)
-    assert 5 == len((await trusting.read(ORDERS))["orders"])
+    assert (caught.value.failure.cause, daemon.requests) == ("tls", [])
+    assert len((await trusting.read(ORDERS))["orders"]) == 5
     doubting.close()
     trusting.close()
     server.stop()
@@ -240,10 +244,10 @@ async def test_a_want_with_a_pace_is_asked_no_more_often(daemon: Any) -> None:
     for _ in range(6):
         await wire.tick()
 
-    assert 2 == daemon.paths().count("/pay/query")
+    assert daemon.paths().count("/pay/query") == 2
     wire.poller.wake(forget=True)
     await wire.tick()
-    assert 3 == daemon.paths().count("/pay/query")
+    assert daemon.paths().count("/pay/query") == 3
     wire.source.close()
 
 
@@ -254,7 +258,7 @@ async def test_an_action_that_times_out_is_an_unknown_outcome(daemon: Any) -> No
 
     outcome = await client.act(Action("/pay/refund", {"out_trade_no": "x"}, "k1"))
 
-    assert (None, False, False) == (outcome.status, outcome.accepted, outcome.settled)
+    assert (outcome.status, outcome.accepted, outcome.settled) == (None, False, False)
     client.close()
 
 
@@ -272,12 +276,12 @@ async def test_the_key_is_hidden_should_the_daemon_echo_it(daemon: Any) -> None:
 
 def test_paths_escape_what_comes_from_outside() -> None:
     """An id cannot climb out of its place in a path."""
-    assert "/pay/orders/..%2F..%2Fmetrics%3Fx%23/events" == path_of("pay", "orders", "../../metrics?x#", "events")
+    assert path_of("pay", "orders", "../../metrics?x#", "events") == "/pay/orders/..%2F..%2Fmetrics%3Fx%23/events"
 
 
 def test_answers_are_made_sound() -> None:
     """Half a surrogate pair becomes a question mark; a pit of brackets is refused."""
-    assert {"a?": ["红茶", "?", 1, None]} == sound({"a\ud800": ["红茶", "\udfff", 1, None]})
+    assert sound({"a\ud800": ["红茶", "\udfff", 1, None]}) == {"a?": ["红茶", "?", 1, None]}
     deep: Any = 1
     for _ in range(50):
         deep = [deep]
@@ -287,10 +291,10 @@ def test_answers_are_made_sound() -> None:
 
 def test_every_error_has_a_cause_in_a_word() -> None:
     """Whatever the line throws is named."""
-    assert "reset" == failure_of_error(ConnectionResetError()).cause
-    assert "tls" == failure_of_error(ssl.SSLError(1, "bad")).cause
-    assert "unreachable" == failure_of_error(OSError(113, "no route")).cause
-    assert "malformed" == failure_of_error(ValueError("?")).cause
+    assert failure_of_error(ConnectionResetError()).cause == "reset"
+    assert failure_of_error(ssl.SSLError(1, "bad")).cause == "tls"
+    assert failure_of_error(OSError(113, "no route")).cause == "unreachable"
+    assert failure_of_error(ValueError("?")).cause == "malformed"
 
 
 async def test_a_name_that_does_not_exist_is_named(io_loop: Any) -> None:
@@ -300,7 +304,7 @@ async def test_a_name_that_does_not_exist_is_named(io_loop: Any) -> None:
     with pytest.raises(RequestFailed) as caught:
         await client.read(METRICS)
 
-    assert "name" == caught.value.failure.cause
+    assert caught.value.failure.cause == "name"
     client.close()
 
 
@@ -317,6 +321,6 @@ async def test_a_daemon_that_breaks_off_is_a_reset(io_loop: Any) -> None:
     with pytest.raises(RequestFailed) as caught:
         await client.read(METRICS)
 
-    assert "reset" == caught.value.failure.cause
+    assert caught.value.failure.cause == "reset"
     client.close()
     server.stop()

@@ -26,8 +26,8 @@ def test_new_rows_push_in_above() -> None:
     changed = listing.absorb(rows(5, 4, 3), "3")
 
     assert changed
-    assert ["5", "4", "3", "2", "1"] == list(listing.rows)
-    assert "1" == listing.next_cursor
+    assert list(listing.rows) == ["5", "4", "3", "2", "1"]
+    assert listing.next_cursor == "1"
 
 
 def test_an_unchanged_page_changes_nothing() -> None:
@@ -48,7 +48,7 @@ def test_a_row_that_left_the_filter_goes() -> None:
 
     listing.absorb(rows(4, 2, 1), "1")
 
-    assert ["4", "2", "1", "0"] == list(listing.rows)
+    assert list(listing.rows) == ["4", "2", "1", "0"]
 
 
 def test_further_pages_are_appended_by_their_cursor() -> None:
@@ -58,9 +58,9 @@ def test_further_pages_are_appended_by_their_cursor() -> None:
     listing.absorb(rows(4, 3), "3", cursor="5")
     listing.absorb(rows(4, 3), "3", cursor="5")
 
-    assert ["6", "5", "4", "3"] == list(listing.rows)
+    assert list(listing.rows) == ["6", "5", "4", "3"]
     assert listing.has_more
-    assert "5" == listing.page_of("3")
+    assert listing.page_of("3") == "5"
     assert listing.page_of("6") is None
 
 
@@ -71,8 +71,8 @@ def test_a_page_full_of_strangers_begins_the_list_anew() -> None:
 
     listing.absorb(rows(99, 98), "98")
 
-    assert ["99", "98"] == list(listing.rows)
-    assert "98" == listing.next_cursor
+    assert list(listing.rows) == ["99", "98"]
+    assert listing.next_cursor == "98"
 
 
 def test_records_without_an_id_are_left_out() -> None:
@@ -80,7 +80,7 @@ def test_records_without_an_id_are_left_out() -> None:
     listing = Listing("id")
     listing.absorb([{"id": None}, {}, "text", 5, {"id": ["x"]}, {"id": "1"}], None)
 
-    assert ["1"] == list(listing.rows)
+    assert list(listing.rows) == ["1"]
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=12))
@@ -112,8 +112,12 @@ def test_the_filter_bar_speaks_fields_words_and_exclusions() -> None:
     """Fields go to the daemon in its own spelling; words are matched here."""
     wanted = parse_filter("status:paid from:2026-11-23 to:2026-11-23 Tea !cake", FIELDS, STATES)
 
-    assert (("created_from", "2026-11-22T16:00:00Z"), ("created_to", "2026-11-23T16:00:00Z"), ("status", "PAID")) == wanted.params
-    assert ("tea", "!cake") == wanted.words
+    assert wanted.params == (
+        ("created_from", "2026-11-22T16:00:00Z"),
+        ("created_to", "2026-11-23T16:00:00Z"),
+        ("status", "PAID"),
+    )
+    assert wanted.words == ("tea", "!cake")
     assert wanted.matches("green tea")
     assert not wanted.matches("tea and cake")
 
@@ -134,5 +138,5 @@ def test_sorting_puts_empty_values_last_and_survives_mixed_kinds() -> None:
         kept = arranged(records, keep=lambda record: True, sort_key=lambda record: record["v"], descending=descending)
         return [record["v"] for record in kept]
 
-    assert [1, 2, 10**400, "b", None] == values(False)
-    assert ["b", 10**400, 2, 1, None] == values(True)
+    assert values(False) == [1, 2, 10**400, "b", None]
+    assert values(True) == ["b", 10**400, 2, 1, None]

@@ -78,7 +78,10 @@ async def test_a_state_change_touches_only_its_cells(bench: Any) -> None:
         table = app.front.table
         updates: list[tuple[Any, Any]] = []
         update_cell = table.update_cell
-        table.update_cell = lambda row, column, value, **more: (updates.append((row, column)), update_cell(row, column, value))
+        table.update_cell = lambda row, column, value, **more: (
+            updates.append((row, column)),
+            update_cell(row, column, value),
+        )
         order = bench.daemon.lists["orders"][1]
         bench.daemon.lists["orders"][1] = order | {"status": "CLOSED"}
 
@@ -92,7 +95,7 @@ async def test_the_cursor_stays_on_its_row_while_new_ones_come_in(bench: Any, ma
     async with bench.running() as (app, pilot):
         await bench.press(app, pilot, "2")
         await bench.press(app, pilot, "j", "j", "j")
-        assert "shop-000003" == app.front.table.cursor_key
+        assert app.front.table.cursor_key == "shop-000003"
 
         bench.daemon.lists["orders"].insert(0, make_order(900))
         bench.daemon.lists["orders"].insert(0, make_order(901))
@@ -104,9 +107,9 @@ async def test_the_cursor_stays_on_its_row_while_new_ones_come_in(bench: Any, ma
         await bench.tick(app, pilot)
         followed = app.front.table.cursor_key
 
-    assert ["shop-000901", "shop-000900", "shop-000000"] == order
-    assert "shop-000003" == cursor
-    assert "shop-000902" == followed
+    assert order == ["shop-000901", "shop-000900", "shop-000000"]
+    assert cursor == "shop-000003"
+    assert followed == "shop-000902"
 
 
 async def test_a_sort_survives_refresh_and_is_shown(bench: Any, text_of: Text, make_order: Any) -> None:
@@ -120,7 +123,7 @@ async def test_a_sort_survives_refresh_and_is_shown(bench: Any, text_of: Text, m
 
     assert "amount▼" in shown
     assert sorted(totals, reverse=True) == totals
-    assert 31 == len(totals)
+    assert len(totals) == 31
 
 
 async def test_the_state_filter_asks_the_daemon(bench: Any, text_of: Text) -> None:
@@ -137,7 +140,7 @@ async def test_the_state_filter_asks_the_daemon(bench: Any, text_of: Text) -> No
     assert any(request.query_arguments.get("status") == [b"PAYING"] for request in bench.daemon.requests), asked
     assert {"PAYING"} == states
     assert "filter: status:PAYING" in shown
-    assert 30 == everything
+    assert everything == 30
 
 
 async def test_the_filter_bar_matches_words(bench: Any, text_of: Text) -> None:
@@ -162,7 +165,7 @@ async def test_faults_only_shows_what_went_wrong(bench: Any) -> None:
         await bench.press(app, pilot, "F")
         faulty = {record["status"] for record in app.front.shown}
         await bench.press(app, pilot, "F")
-        assert 30 == len(app.front.shown)
+        assert len(app.front.shown) == 30
 
     assert {"FAILED"} == faulty
 
@@ -198,7 +201,7 @@ async def test_wide_columns_and_copying(bench: Any, text_of: Text) -> None:
 
     assert "transaction_id" in columns
     assert "attach" in columns
-    assert "shop-000000" == number
+    assert number == "shop-000000"
     assert '"out_trade_no": "shop-000000"' in record
     assert "o-secret" not in record
 
@@ -213,7 +216,7 @@ async def test_export_writes_what_is_shown_and_no_formula(bench: Any, tmp_path: 
 
     (path,) = tmp_path.iterdir()
     text = path.read_text("utf-8-sig")
-    assert 31 == len(text.splitlines())
+    assert len(text.splitlines()) == 31
     assert "'=cmd" in text
     assert ",1000," in text
 
@@ -239,10 +242,17 @@ async def test_enter_opens_the_order_with_its_whole_story(bench: Any, text_of: T
         await bench.press(app, pilot, "escape")
         back = app.front.NAME
 
-    for words in ("shop-000001", "◐ PAYING", "API  order CREATED → ◐ PAYING  req-1", "payment ◐ PROCESSING", "█▀", "weixin://"):
+    for words in (
+        "shop-000001",
+        "◐ PAYING",
+        "API  order CREATED → ◐ PAYING  req-1",
+        "payment ◐ PROCESSING",
+        "█▀",
+        "weixin://",
+    ):
         assert words in shown
     assert "wx-secret" not in shown
-    assert "orders" == back
+    assert back == "orders"
 
 
 async def test_the_payment_code_is_exactly_the_url(bench: Any) -> None:
@@ -283,7 +293,7 @@ async def test_o_opens_an_order_by_its_number(bench: Any, text_of: Text) -> None
 
     assert "✗ FAILED" in known
     assert "not found (404)" in unknown
-    assert 3 == depth
+    assert depth == 3
 
 
 async def test_space_pauses_and_r_asks_once(bench: Any, text_of: Text) -> None:
@@ -316,7 +326,7 @@ async def test_r_wakes_the_polling_loop(bench: Any) -> None:
             await pilot.pause()
         loop.cancel()
 
-    assert 3 == bench.daemon.paths().count("/metrics")
+    assert bench.daemon.paths().count("/metrics") == 3
 
 
 async def test_the_interval_changes_live(bench: Any, text_of: Text) -> None:
@@ -326,7 +336,7 @@ async def test_the_interval_changes_live(bench: Any, text_of: Text) -> None:
         assert "every 5 s" in text_of(app)
         await bench.press(app, pilot, "R", "R", "R")
 
-        assert 1.0 == app.poller.interval_seconds
+        assert app.poller.interval_seconds == 1.0
 
 
 async def test_t_goes_through_the_themes(bench: Any) -> None:
@@ -379,7 +389,7 @@ async def test_the_command_palette_speaks_the_screens_language(bench: Any, text_
         name = app.front.NAME
 
     assert "前往总览" in shown
-    assert "orders" == name
+    assert name == "orders"
 
 
 async def test_attention_leads_to_its_subject(bench: Any) -> None:
@@ -390,7 +400,7 @@ async def test_attention_leads_to_its_subject(bench: Any) -> None:
         await bench.press(app, pilot, "enter")
         front = app.front
         assert isinstance(front, ListScreen)
-        assert "status:PAYING" == front.filter_text
+        assert front.filter_text == "status:PAYING"
         await bench.tick(app, pilot)
 
     assert {"PAYING"} == {record["status"] for record in front.shown}
@@ -410,7 +420,7 @@ async def test_alerts_are_acknowledged_for_the_session(bench: Any, text_of: Text
 
     assert "8 Alerts " in shown
     assert "acknowledged" in shown
-    assert "reconcile" == name
+    assert name == "reconcile"
 
 
 async def test_callbacks_show_their_steps(bench: Any, text_of: Text) -> None:
@@ -441,11 +451,11 @@ async def test_the_mouse_may_be_used(bench: Any) -> None:
     async with bench.running((100, 30)) as (app, pilot):
         await pilot.click("#nav", offset=(14, 0))
         await bench.tick(app, pilot)
-        assert "orders" == app.front.NAME
+        assert app.front.NAME == "orders"
         await pilot.click("#table", offset=(20, 0))
         await pilot.pause()
 
-        assert "out_trade_no" == app.front.sort_column
+        assert app.front.sort_column == "out_trade_no"
 
 
 async def test_q_quits(bench: Any) -> None:

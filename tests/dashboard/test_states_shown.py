@@ -55,9 +55,11 @@ async def test_a_daemon_never_reached_shows_dashes_and_no_zero(bench: Any, text_
 
     async with bench.running((110, 30)) as (app, _):
         shown = text_of(app)
-        tiles = [app.screen.query_one(f"#tile-{name} Line").shown.plain for name in ("paid", "refunded", "net", "count")]
+        tiles = [
+            app.screen.query_one(f"#tile-{name} Line").shown.plain for name in ("paid", "refunded", "net", "count")
+        ]
 
-    assert ["—"] * 4 == tiles
+    assert tiles == ["—"] * 4
     assert "¥0.00" not in shown
     assert "LINK LOST" in shown
 
@@ -127,7 +129,9 @@ async def test_not_ready_is_told_with_its_checks(bench: Any, text_of: Text) -> N
 
 
 @pytest.mark.parametrize("size", [(SMALLEST_COLUMNS - 1, 30), (80, SMALLEST_ROWS - 1), (30, 8), (20, 5)])
-async def test_a_too_small_terminal_still_shows_link_and_money(bench: Any, text_of: Text, size: tuple[int, int]) -> None:
+async def test_a_too_small_terminal_still_shows_link_and_money(
+    bench: Any, text_of: Text, size: tuple[int, int]
+) -> None:
     """Below 50 by 15 there is one page with what matters, and the size that is needed."""
     bench.daemon.count(1, paid_fen=4200)
 

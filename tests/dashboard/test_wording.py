@@ -46,7 +46,9 @@ def test_every_sentence_the_code_asks_for_is_in_the_table() -> None:
 
 def test_every_table_driven_key_is_in_the_table() -> None:
     """Columns, states, findings, keys, readings and screens all have their words."""
-    wanted = [f"column_{c.key}" for spec in (ORDERS, REFUNDS, CALLBACKS, DELIVERIES, DISCREPANCIES) for c in spec.columns]
+    wanted = [
+        f"column_{c.key}" for spec in (ORDERS, REFUNDS, CALLBACKS, DELIVERIES, DISCREPANCIES) for c in spec.columns
+    ]
     wanted += [f"state_{s}" for group in (states.ORDER_STATES, states.PAYMENT_STATES, states.REFUND_STATES, states.RESULTS,
                states.DELIVERY_STATES, states.DISCREPANCY_STATES) for s in group]  # fmt: skip
     wanted += [f"finding_{rule.id}" for rule in RULES] + [f"severity_{name}" for name in SEVERITIES]
@@ -73,8 +75,8 @@ def test_no_sentence_is_left_over() -> None:
 
 def test_states_without_a_look_or_a_word_are_shown_with_a_question_mark() -> None:
     """Unknown words are shown as they came, never guessed."""
-    assert "? SOMETHING␛" == states.state_text("SOMETHING\x1b", Wording("en"))
-    assert "✓ 已支付" == states.state_text("PAID", Wording("zh"))
+    assert states.state_text("SOMETHING\x1b", Wording("en")) == "? SOMETHING␛"
+    assert states.state_text("PAID", Wording("zh")) == "✓ 已支付"
     assert states.look_of(["list"]).glyph == "?"
 
 
