@@ -67,6 +67,7 @@ def configure_logs(*, level: str, form: str, stream: TextIO | None = None, colou
         renderer = structlog.dev.ConsoleRenderer(colors=colours, pad_event_to=24)
     structlog.configure(
         processors=[
+            _name_the_part,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             scrub,
@@ -86,5 +87,12 @@ def _dumps(event: Any, **_options: Any) -> str:
 
 
 def get_logger(name: str) -> Any:
-    """Get a bound logger; ``name`` says which part speaks."""
-    return structlog.get_logger().bind(logger=name)
+    """Get a logger; ``name`` says which part speaks. It follows `configure_logs` even when that comes later."""
+    return structlog.get_logger(part=name)
+
+
+def _name_the_part(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Call it ``logger`` in the line: structlog keeps that name of an argument for itself."""
+    if "part" in event:
+        event["logger"] = event.pop("part")
+    return event

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Final
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, ResponseStartLine
 from tornado.iostream import StreamClosedError
-from tornado.netutil import bind_unix_socket
 
 from payd import limits
 from payd.errors import Complaint, ConfigError, KeyMaterialError, PaydError, RequestError
@@ -33,6 +33,8 @@ log = get_logger("payd.operator")
 
 #: A note of 500 characters and a URL fit many times over.
 REQUEST_BYTES_MAX: Final = 65_536
+#: Commands that may wait to be let in.
+BACKLOG: Final = 16
 
 
 @asynccontextmanager
@@ -45,8 +47,8 @@ async def operator_socket(parts: Parts, path: Path) -> AsyncIterator[None]:
     door = _Door(parts)
     server = HTTPServer(door.enter, max_body_size=REQUEST_BYTES_MAX, max_header_size=limits.HEADER_BYTES_MAX)
     try:
-        sock = bind_unix_socket(str(path), mode=0o600)
-    except (OSError, ValueError) as exc:
+        sock = _bind(path)
+    except OSError as exc:
         log.error("operator_socket_unusable", path=str(path), error=str(exc))
         yield
         return
@@ -58,6 +60,25 @@ async def operator_socket(parts: Parts, path: Path) -> AsyncIterator[None]:
         path.unlink(missing_ok=True)
         await door.finish()
         await server.close_all_connections()
+
+
+def _bind(path: Path) -> socket.socket:
+    """Listen at ``path``, in the place of a socket that was left there. Raises OSError; then nothing stays open.
+
+    Tornado's ``bind_unix_socket`` does the same and leaks its socket when the place is taken.
+    """
+    if path.is_socket():
+        path.unlink()
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.bind(str(path))
+        path.chmod(0o600)  # before listen: until then nobody can connect
+        sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 class _Door:
