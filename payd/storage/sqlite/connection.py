@@ -142,6 +142,6 @@ def create_file(path: Path) -> None:
 
 
 __all__ = [
-    "BUSY_TIMEOUT_SECONDS", "WriterLock", "create_file", "driver", "open_checker", "open_reader", "open_writer", "opening", "reading",
-    "refusals",
+    "BUSY_TIMEOUT_SECONDS", "WriterLock", "create_file", "driver", "open_checker", "open_reader", "open_writer",
+    "opening", "reading", "refusals",
 ]  # fmt: skip

@@ -75,6 +75,7 @@ class SqliteReads:
 
     def __init__(self, path: Path) -> None:
         self.path: Final = path
+        self._closed = False
         with refusals():
             self._here = open_reader(path)
             self._there = open_reader(path)
@@ -135,10 +136,12 @@ class SqliteReads:
             with refusals(), reading(self._there) as connection:
                 return work(connection)
 
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._reader, at_one_moment)
-        except RuntimeError as exc:  # the executor has been shut down
-            raise StorageUnavailable("the storage is closed") from exc
+        self._require_open()
+        return await asyncio.get_running_loop().run_in_executor(self._reader, at_one_moment)
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise StorageUnavailable("the storage is closed")
 
     async def _list(self, table: Table[R], query: Query) -> list[R]:
         def work(connection: driver.Connection) -> list[R]:
@@ -253,13 +256,16 @@ class SqliteReads:
 
     async def backup(self, target: Path) -> None:
         """Write a consistent copy to ``target`` (mode 0600), which must not exist, while the daemon runs."""
+        self._require_open()
         await asyncio.get_running_loop().run_in_executor(self._copier, copy_database, self.path, target)
 
     async def close(self) -> None:
-        """End the threads and close the connections."""
-        await asyncio.get_running_loop().run_in_executor(None, self._close_reads)
+        """End the threads and close the connections. Safe to call twice."""
+        if not self._closed:
+            self._closed = True
+            await asyncio.get_running_loop().run_in_executor(None, self._finish)
 
-    def _close_reads(self) -> None:
+    def _finish(self) -> None:
         for executor in (self._reader, self._copier):
             executor.shutdown(wait=True)
         self._here.close()

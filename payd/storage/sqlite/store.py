@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from datetime import datetime
 from pathlib import Path
@@ -39,7 +38,6 @@ class SqliteStorage(SqliteReads):
             undo.pop_all()
         self.mode: Final = mode
         self._clock = clock
-        self._closed = False
         self._writer = Writer(self._writing, monotonic=clock.monotonic, on_commit=on_commit)
 
     async def commit(self, change: ChangeSet) -> None:
@@ -76,15 +74,12 @@ class SqliteStorage(SqliteReads):
 
     async def close(self) -> None:
         """Finish the queue, checkpoint, close. Safe to call twice."""
-        if self._closed:
-            return
-        self._closed = True
         self._writer.refuse("the storage is closed")
-        await asyncio.get_running_loop().run_in_executor(None, self._finish)
+        await super().close()
 
     def _finish(self) -> None:
         self._writer.stop()
-        self._close_reads()
+        super()._finish()
         try:
             # The readers are gone, so the whole WAL can be copied back and the file stands alone.
             self._writing.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

@@ -202,10 +202,11 @@ class Writer:
     # -- back on the loop -----------------------------------------------------------------------------------------
 
     def _resolve(self, batch: list[Work], size: int) -> None:
-        now = self._monotonic()
         for work in batch:
             _settle(work.future, None, work.error)
-            if self._on_commit is not None:
+        if self._on_commit is not None:
+            now = self._monotonic()
+            for work in batch:
                 self._on_commit(_OUTCOMES[type(work.error)], now - work.since, size)
 
 
