@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
+from functools import lru_cache
 from typing import Any, Final, Generic, TypeVar
 
 from payd import limits
@@ -55,12 +56,13 @@ class BillDamaged(PaydError):
 class Column:
     """One column: where its value goes, WeChat's names for it (newest first), and how its text is read.
 
-    ``read`` raises ValueError for a text it cannot read. ``need`` False: a bill without this column reads ``missing``.
+    ``read`` raises ValueError for a text it cannot read; None takes the text as it is. ``need`` False: a bill without
+    this column reads ``missing``.
     """
 
     field: str
     names: tuple[str, ...]
-    read: Callable[[str], Any] = str
+    read: Callable[[str], Any] | None = None
     need: bool = True
     missing: Any = None
 
@@ -119,6 +121,7 @@ def merchant_text(text: str) -> str:
     return _ESCAPED.sub(lambda match: ESCAPES[match[1]], text) if "\\" in text else text
 
 
+@lru_cache(maxsize=4_096)  # a bill repeats its amounts and rates; the texts are short, the functions pure
 def decimal_number(text: str) -> Decimal:
     """Read a plain decimal number: digits, an optional sign and point, nothing else (no exponent, no blanks)."""
     if not _NUMBER.fullmatch(text):
@@ -126,6 +129,7 @@ def decimal_number(text: str) -> Decimal:
     return Decimal(text)
 
 
+@lru_cache(maxsize=4_096)
 def amount_fen(text: str) -> int:
     """Read an amount in yuan as fen, not negative."""
     fen = fen_from_yuan(str(decimal_number(text)))
@@ -170,16 +174,16 @@ class BillReader(Generic[Row]):
     def __iter__(self) -> Iterator[Row]:
         """Yield the rows in the file's order. Raises BillDamaged."""
         header = self._names(self._next("the file is empty"))
-        places = self._places(header)
+        self._find_columns(header)
         text = self._next("the file ends before its totals")
         while text.startswith("`"):
-            row = self._row(self._cells(text, header), places)
+            row = self._row(self._cells(text, header))
             self.rows += 1
             for total in self._layout.totals:
                 self.sums[total.key] += total.of(row)
             yield row
             text = self._next("the file ends before its totals")
-        self._compare(self._names(text), header)
+        self._compare(self._names(text))
         self.complete = True
 
     def _next(self, ended: str) -> str:
@@ -208,30 +212,33 @@ class BillReader(Generic[Row]):
             raise self._damaged(column, f"{len(cells)} fields under {len(names)} columns")
         return cells
 
-    def _places(self, header: Sequence[str]) -> list[tuple[Column, int | None]]:
-        """Find each column's place in this file; None where the file may and does lack it."""
-        places: list[tuple[Column, int | None]] = []
+    def _find_columns(self, header: Sequence[str]) -> None:
+        """Find each column's place in this file, and what stands for those that it may and does lack."""
+        self._found: list[tuple[Column, int]] = []
+        self._missing: dict[str, Any] = {}
         for column in self._layout.columns:
             name = next((name for name in column.names if name in header), None)
-            if name is None and column.need:
+            if name is not None:
+                self._found.append((column, header.index(name)))
+            elif column.need:
                 raise self._damaged(column.names[0], "column is missing")
-            places.append((column, header.index(name) if name is not None else None))
-        self._present = {column.field for column, place in places if place is not None}
-        return places
+            else:
+                self._missing[column.field] = column.missing
 
-    def _row(self, cells: Sequence[str], places: Iterable[tuple[Column, int | None]]) -> Row:
-        values: dict[str, Any] = {}
-        for column, place in places:
-            if place is None:
-                values[column.field] = column.missing
+    def _row(self, cells: Sequence[str]) -> Row:
+        values = dict(self._missing)
+        for column, place in self._found:
+            read = column.read
+            if read is None:
+                values[column.field] = cells[place]
                 continue
             try:
-                values[column.field] = column.read(cells[place])
+                values[column.field] = read(cells[place])
             except ValueError as exc:
                 raise self._damaged(column.names[0], str(exc)) from exc
         return self._layout.make(self._line, values)
 
-    def _compare(self, names: Sequence[str], header: Sequence[str]) -> None:
+    def _compare(self, names: Sequence[str]) -> None:
         """Hold the summary against what was read; then there must be nothing more."""
         said = dict(zip(names, self._cells(self._summary_line(), names), strict=True))
         for total in self._layout.totals:
@@ -240,7 +247,7 @@ class BillReader(Generic[Row]):
                 if total.need:
                     raise self._damaged(total.names[0], "total is missing")
                 continue
-            if total.field and total.field not in self._present:
+            if total.field in self._missing:
                 continue
             try:
                 agrees = total.same(self.sums[total.key], decimal_number(said[name]))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
+from itertools import chain, islice
 from sys import intern
 from typing import Any, Final
 from zlib import crc32
@@ -285,21 +286,20 @@ class BillMatch:
 
     # -- the fees -------------------------------------------------------------------------------------------------
 
-    def fee_postings(self, at: datetime) -> Iterator[tuple[LedgerEntry, ...]]:
+    def fee_postings(self, at: datetime, *, skip: int = 0) -> Iterator[tuple[LedgerEntry, ...]]:
         """Yield one posting per row, in the bill's order, payments first; empty where there is nothing to book.
 
-        The order follows from the file alone: a run that stopped half-way carries on at the same place.
+        The order follows from the file alone: a run that stopped half-way carries on behind the first ``skip`` rows.
         """
-        for number, payment in self._payments.items():
-            yield (
-                ()
-                if not payment.known
-                else fee_charged(
-                    out_trade_no=number, out_refund_no=None, bill_date=self._day, fee_fen=payment.fee_fen, at=at
-                )
-            )
-        for number, refund in self._refunds.items():
-            yield () if not refund.known else fee_charged(
-                out_trade_no=refund.out_trade_no, out_refund_no=number, bill_date=self._day, fee_fen=refund.fee_fen,
+        lines: Iterator[tuple[PaymentLine | RefundLine, str, str | None]] = chain(
+            ((line, number, None) for number, line in self._payments.items()),
+            ((line, line.out_trade_no, number) for number, line in self._refunds.items()),
+        )
+        for line, out_trade_no, out_refund_no in islice(lines, skip, None):
+            if not line.known:
+                yield ()
+                continue
+            yield fee_charged(
+                out_trade_no=out_trade_no, out_refund_no=out_refund_no, bill_date=self._day, fee_fen=line.fee_fen,
                 at=at,
             )  # fmt: skip

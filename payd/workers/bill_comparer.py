@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,7 +26,7 @@ from payd.models.changes import ChangeSet, Put
 from payd.models.ledger import Account, LedgerEntry
 from payd.models.wechat import Unclear
 from payd.ports import Clock, Storage
-from payd.workers.bill_files import bill_lines, in_turns
+from payd.workers.bill_files import bill_lines, in_turns, taking_turns
 
 
 class Settlement(Protocol):
@@ -87,27 +88,27 @@ class BillComparer:
 
     async def fund_flow(self, run: BillRun, path: Path | None) -> Compared:
         """Check a fund-flow bill and link its movements to the books. Raises BillDamaged."""
-        match, rows = FundFlowMatch(), 0
-        sums: dict[str, Any] = {}
-        if path is not None:
-            with path.open("rb") as file:
-                reader = read_fund_flow_bill(bill_lines(file))
-                async for row in in_turns(reader):
-                    match.add(row)
-            rows, sums = reader.rows, _plain(reader.sums)
+        if path is None:
+            return Compared(run=run, rows=0, differences=0, unasked=0, summary={})
+        match = FundFlowMatch()
+        with path.open("rb") as file:
+            reader = read_fund_flow_bill(bill_lines(file))
+            async for row in in_turns(reader):
+                match.add(row)
         start, end = day_bounds(run.bill_date)
-        async for snapshot in self._storage.orders_settled_between(start, end):
+        async for snapshot in taking_turns(self._storage.orders_settled_between(start, end)):
             match.see_order(snapshot.order)
-        async for refund in self._storage.refunds_created_between(start, end):
+        async for refund in taking_turns(self._storage.refunds_created_between(start, end)):
             match.see_refund(refund)
-        return Compared(run=run, rows=rows, differences=0, unasked=0, summary={**match.summary(), "bill": sums})
+        summary = {**match.summary(), "bill": _plain(reader.sums)}
+        return Compared(run=run, rows=reader.rows, differences=0, unasked=0, summary=summary)
 
     async def _compare(self, match: BillMatch, day: date) -> None:
         """Hold the rows against the day's books, then against whatever else the books know of these numbers."""
         start, end = day_bounds(day)
-        async for snapshot in self._storage.orders_settled_between(start, end):
+        async for snapshot in taking_turns(self._storage.orders_settled_between(start, end)):
             match.see_order(snapshot)
-        async for refund in self._storage.refunds_created_between(start, end):
+        async for refund in taking_turns(self._storage.refunds_created_between(start, end)):
             match.see_refund(refund)
         async for number in in_turns(list(match.unseen_payments())):
             match.look_payment(number, await self._storage.load_order(number), asked=False)
@@ -165,12 +166,12 @@ class BillComparer:
         if share < fees.share:
             return run, fees
         done = fees.done if share == fees.share else 0
-        postings = list(match.fee_postings(self._clock.now()))
-        for first in range(done, len(postings), limits.BILL_COMMIT_ROWS):
-            some = postings[first : first + limits.BILL_COMMIT_ROWS]
-            fees = replace(fees, share=share, done=first)
-            wanted = [posting for posting in some if posting]
-            run, fees = await self._post(run, wanted, fees, done=first + len(some))
+        fees = replace(fees, share=share, done=done)
+        postings = match.fee_postings(self._clock.now(), skip=done)
+        while some := list(islice(postings, limits.BILL_COMMIT_ROWS)):
+            done += len(some)
+            run, fees = await self._post(run, [posting for posting in some if posting], fees, done=done)
+            fees = replace(fees, done=done)
         return run, replace(fees, share=share + 1, done=0)
 
     async def _post(

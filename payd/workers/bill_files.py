@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from datetime import date
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -29,6 +29,16 @@ async def in_turns(items: Iterable[T]) -> AsyncIterator[T]:
     """Yield what is computed on the loop, giving everybody else a turn every few milliseconds."""
     for count, item in enumerate(items, start=1):
         yield item
+        if count % limits.BILL_ROWS_AT_ONCE == 0:
+            await asyncio.sleep(0)
+
+
+async def taking_turns(items: AsyncIterable[T]) -> AsyncIterator[T]:
+    """Yield what comes from elsewhere in batches, giving everybody else a turn as `in_turns` does."""
+    count = 0
+    async for item in items:
+        yield item
+        count += 1
         if count % limits.BILL_ROWS_AT_ONCE == 0:
             await asyncio.sleep(0)
 
