@@ -7,11 +7,12 @@ for, hence only loopback clients that name a loopback host are served: a web pag
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
 
 import orjson
 from tornado.httputil import HTTPHeaders, HTTPServerRequest
@@ -31,6 +32,7 @@ from payd.sandbox.refund_api import NO_FUNDS_SECONDS, RefundApi
 from payd.sandbox.witness import RequestWitness
 from payd.sandbox.world import World
 
+_log = logging.getLogger("payd.sandbox")
 LONGEST_ADVANCE_SECONDS = 10 * 366 * 86_400
 _PAY_CODES = ("out_trade_no", "prepay_id", "code_url", "h5_url")
 
@@ -112,6 +114,10 @@ class ControlApi:
             answer = Answer(200, body)
         except ControlRefused as refused:
             answer = Answer.of({"code": refused.code, "message": refused.message}, refused.status)
+        except Exception as exc:
+            # A fault of the simulator itself: the caller must hear of it and the log must show where.
+            _log.exception("control call %s %s failed", request.method, request.path)
+            answer = Answer.of({"code": "SIMULATOR_FAILED", "message": repr(exc)}, 500)
         headers = HTTPHeaders({
             "Content-Type": answer.content_type, "Content-Length": str(len(answer.body)),
             "Cache-Control": "no-store"})
@@ -262,7 +268,7 @@ class ControlApi:
         own = ("url", "event_type", "original_type", "summary", "plaintext")
         body = control.body
         url = _typed(body, "url", str) or ""
-        if urlsplit(url).scheme not in ("http", "https"):
+        if not url.startswith(("http://", "https://")):
             raise ControlRefused("PARAM_ERROR", "url must be an http or https URL", status=400)
         tampering = Tampering.parse({name: value for name, value in body.items() if name not in own})
         original_type = _typed(body, "original_type", str) or "transaction"

@@ -33,6 +33,7 @@ from payd.sandbox.world import World
 
 _log = logging.getLogger("payd.sandbox")
 Handler = Callable[[Call], Answer | Awaitable[Answer]]
+_SLOW_APIS = ("trade_bill", "fund_bill")
 _SUBJECT_MEMBERS = ("out_trade_no", "transaction_id", "out_refund_no", "refund_id", "bill_date")
 
 
@@ -71,7 +72,7 @@ class Gateway:
         self.log = CallLog()
 
     def serve(self, request: HTTPServerRequest, *, backup: bool = False) -> None:
-        """Answer one request, now or in a task."""
+        """Answer one request, now or in a task; never raises."""
         down = self._faults.host_down()
         if down is not None and not backup:
             self._note(request, "host", None, fault="host_down")
@@ -83,16 +84,25 @@ class Gateway:
             return
         route, arguments = found
         try:
-            admitted = self._admit(request, route, arguments)
+            self._serve_route(request, route, arguments)
         except Refusal as answer:
             self._write_refusal(request, route, answer)
-            return
-        if admitted.fault is None and route.api not in ("trade_bill", "fund_bill"):
+        except Exception:
+            self._fail(request)
+
+    def _serve_route(self, request: HTTPServerRequest, route: Route, arguments: Mapping[str, str]) -> None:
+        admitted = self._admit(request, route, arguments)
+        if admitted.fault is None and route.api not in _SLOW_APIS:
             self._finish(admitted, self._execute(admitted))
-        else:
-            task = asyncio.get_running_loop().create_task(self._serve_slowly(admitted))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            return
+        task = asyncio.get_running_loop().create_task(self._serve_slowly(admitted))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _fail(self, request: HTTPServerRequest) -> None:
+        """A fault of the simulator itself: log where, and cut the connection rather than pretend."""
+        _log.exception("%s %s failed inside the simulator", request.method, request.path)
+        wire.reset(request)
 
     async def stop(self) -> None:
         """End every request that a fault keeps waiting."""
@@ -156,6 +166,12 @@ class Gateway:
 
     async def _serve_slowly(self, admitted: Admitted) -> None:
         """A request that a fault hits, or whose API works in a thread."""
+        try:
+            await self._serve_with_fault(admitted)
+        except Exception:
+            self._fail(admitted.request)
+
+    async def _serve_with_fault(self, admitted: Admitted) -> None:
         fault, request = admitted.fault, admitted.request
         if fault is not None and fault.plan.pause:
             await wire.pause(fault.seconds, self._stopping)
@@ -189,7 +205,7 @@ class Gateway:
             return Answer.refusing(refusal(fault.plan.instead))
         if fault is not None and fault.kind in ("pay_wins", "close_wins", "pay_after_close"):
             answer = self._race(fault.kind, admitted.call)
-        elif admitted.call.api in ("trade_bill", "fund_bill"):
+        elif admitted.call.api in _SLOW_APIS:
             answer = await self._execute_later(admitted)
         else:
             answer = self._execute(admitted)
