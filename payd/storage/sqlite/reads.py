@@ -215,6 +215,7 @@ class SqliteReads:
 
     async def status(self) -> StorageStatus:
         """Tell bytes on disk and free."""
+        self._require_open()
         wal = Path(f"{self.path}-wal")
         return StorageStatus(
             file_bytes=os.stat(self.path).st_size,
