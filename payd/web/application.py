@@ -32,16 +32,21 @@ DRAINED_BYTES_MAX: Final = 64 * 1024 * 1024
 
 @stream_request_body
 class TooLargeController(BaseController):
-    """Answers a request whose Content-Length is over the limit before its body is read: 413."""
+    """Answers a request whose Content-Length is over the limit: 413, once its body has run into nothing.
+
+    Most clients send first and read later: they would see a broken connection if the answer came before.
+    """
 
     def prepare(self) -> None:
-        """Refuse, and let the rest of the body run into nothing."""
+        """Let the body come, up to a bound."""
         self.request.connection.set_max_body_size(DRAINED_BYTES_MAX)  # type: ignore[union-attr]
-        self.set_header("Connection", "close")
-        self.refuse(RequestError("body_too_large", limit=limits.BODY_BYTES_MAX))
 
     def data_received(self, chunk: bytes) -> None:
         """Forget a piece of the body."""
+
+    def admit(self) -> None:
+        """Refuse, whoever asks."""
+        raise RequestError("body_too_large", limit=limits.BODY_BYTES_MAX)
 
 
 def controller_of(operation_id: str) -> type[BaseController]:
