@@ -124,7 +124,10 @@ class Storage(Protocol):
         """Write a ChangeSet durably (fsync) or not at all.
 
         Raises StaleVersion (a put replaces a version that is no longer there), AlreadyExists (a put with ABSENT, a
-        journal position, a posting or a key that is there), StorageUnavailable (nothing was written).
+        journal position, a posting or a key that is there; a transaction_id of another order is named as table
+        ``orders.transaction_id``), StorageUnavailable (nothing was written), and plain StorageError for a value that
+        the schema refuses, which is a mistake of the caller. Columns that are written once (``models/README.md``) keep
+        what the first put said.
         """
         ...
 
