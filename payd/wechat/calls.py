@@ -178,10 +178,14 @@ class Caller:
             return  # nothing to learn; the signed timestamp is what is checked
 
     def report(self, operation: Operation, result: object, started: float, *, request_id: str | None = None) -> None:
+        """Log and count one call. ``started`` is the monotonic time at which it began."""
         seconds = self._clock.monotonic() - started
         if isinstance(result, Unclear | Refused):
             outcome = "refused" if isinstance(result, Refused) else "unknown"
-            self._log.warning(
+            # Merchants with a public key have no certificates: to be told so is nothing to worry about.
+            expected = operation is Operation.CERTIFICATES and result.status == 404
+            tell = self._log.info if expected else self._log.warning
+            tell(
                 "wechat_call", operation=operation.value, outcome=outcome, status=result.status, code=result.code,
                 reason=result.reason if isinstance(result, Unclear) else None, detail=result.message,
                 wechat_request_id=result.request_id, seconds=round(seconds, 4),

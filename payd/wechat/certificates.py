@@ -205,7 +205,11 @@ class CertificateRefresher:
             certificates = await self._download()
         except DownloadFailed as exc:
             wait = self._interval_seconds if exc.permanent else wait
-            self._log.warning("platform_certificates_not_refreshed", why=str(exc), serials=self._trust.status().serials)
+            serials = self._trust.status().serials
+            if exc.permanent and serials:
+                self._log.info("no_platform_certificates", serials=serials)
+            else:
+                self._log.warning("platform_certificates_not_refreshed", why=str(exc), serials=serials)
         else:
             wait = self._interval_seconds
             self._trust.replace_downloaded(map(PlatformKey.of_certificate, certificates))

@@ -40,7 +40,7 @@ def house(make_house, tmp_path_factory):
 @pytest.fixture(autouse=True)
 def no_faults_left(request):
     """A test's nuisances end with it."""
+    running = request.getfixturevalue("house") if "house" in request.fixturenames else None
     yield
-    if "house" in request.fixturenames:
-        running = request.getfixturevalue("house")
+    if running is not None:
         running.act("faults", method="DELETE")
