@@ -119,6 +119,12 @@ def _compare(snapshot: OrderSnapshot, evidence: PaymentEvidence, word: Word) -> 
     return None
 
 
+def dispute_transaction(snapshot: OrderSnapshot, evidence: PaymentEvidence, word: Word) -> Decision:
+    """Decide what to do when the transaction stands on another order already: one payment never pays two orders."""
+    detail = {**_told(evidence), "held_by": "another order"}
+    return _dispute(snapshot, DiscrepancyKind.TRANSACTION_MISMATCH, detail, word, "contradiction")
+
+
 def _told(evidence: PaymentEvidence) -> dict[str, Any]:
     """Say what WeChat said, for the discrepancy and the journal: numbers and words, never the payer."""
     members = ("trade_state", "transaction_id", "mchid", "appid", "currency", "total_fen", "payer_total_fen")

@@ -30,7 +30,7 @@ class PostingKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerEntry:
-    """One side of a posting (table ``ledger_entries``, key ``(posting_id, account)``).
+    """One side of a posting (table ``ledger_entries``, key ``(out_trade_no, posting_id, account)``).
 
     ``posting_id`` is made of the kind and the business number, so one thing can be booked only once.
     """

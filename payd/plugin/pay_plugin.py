@@ -364,11 +364,11 @@ class PayPlugin:
             claim = call.claim(number, word.at) if call else None
             try:
                 after = await self._settlement.commit(decision, word, idempotency=claim)
-            except AlreadyExists as exc:
+            except (AlreadyExists, StaleVersion) as exc:
                 if exc.table == "idempotency_keys":
                     raise RequestError("idempotency_key_in_use", retry_after=1) from None
-                return None
-            except StaleVersion:
+                if exc.table == "refunds":
+                    return None
                 if attempt + 1 == limits.COMMIT_ATTEMPTS_MAX:
                     raise StorageUnavailable("the order kept changing") from None
                 continue

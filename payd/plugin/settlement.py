@@ -14,7 +14,7 @@ from typing import Any, Final
 from payd import limits
 from payd.core.changes import Decision, Word, new_discrepancy
 from payd.core.refund_payment import decide_refund, decide_refund_evidence, refundable_fen
-from payd.core.settle_payment import decide_payment_evidence
+from payd.core.settle_payment import decide_payment_evidence, dispute_transaction
 from payd.errors import AlreadyExists, StaleVersion, StorageUnavailable
 from payd.logs import get_logger
 from payd.metrics import Metrics
@@ -40,6 +40,9 @@ RESULTS: Final[dict[str, NotificationResult]] = {
     "amount_mismatch": NotificationResult.AMOUNT_MISMATCH,
     "order_unknown": NotificationResult.ORDER_UNKNOWN,
 }
+
+#: What AlreadyExists names when another order holds a transaction_id already.
+TRANSACTION_ID: Final = "orders.transaction_id"
 
 Receipt = Callable[[NotificationResult], NotificationRecord]
 
@@ -118,7 +121,11 @@ class Settlement:
             decision = decide(snapshot, word)
             try:
                 await self.commit(decision, word, receipt=receipt)
-            except (StaleVersion, AlreadyExists):
+            except (StaleVersion, AlreadyExists) as exc:
+                if exc.table == TRANSACTION_ID and isinstance(evidence, PaymentEvidence):
+                    decision = dispute_transaction(snapshot, evidence, word)
+                    await self.commit(decision, word, receipt=receipt)
+                    return decision
                 if attempt + 1 == limits.COMMIT_ATTEMPTS_MAX:
                     raise StorageUnavailable("the order kept changing") from None
                 continue

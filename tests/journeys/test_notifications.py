@@ -113,3 +113,17 @@ def test_a_refund_notice_in_any_order_ends_the_same(house):
     house.resend(number, duplicate=5)
 
     assert house.shown(number)["amount"]["refunded"] == 250
+
+
+def test_one_transaction_never_pays_two_orders(house):
+    """WeChat's number stands on another order already: nothing moves, a discrepancy opens, 204."""
+    first = house.paid()
+    second = lost_payment(house)
+    taken = house.shown(first)["transaction_id"]
+
+    statuses = house.resend(second, tamper={"transaction_id": taken})
+
+    assert statuses == [204]
+    assert house.shown(second)["status"] == "PAYING"
+    found = house.call("GET", "/pay/discrepancies?status=open&limit=100").json["discrepancies"]
+    assert [d["kind"] for d in found if d["out_trade_no"] == second] == ["transaction_mismatch"]
