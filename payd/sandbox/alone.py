@@ -28,7 +28,17 @@ def run_alone(
     simulator = Sandbox(
         directory, host=host, port=port, backup_port=backup_port, seed=seed, persist=persist,
         switches=Switches().changed(switches))
-    asyncio.run(_serve(simulator, directory, announce))
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(simulator, directory, announce))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop where it is installed; None is asyncio's own loop, which works as well and slower."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
 
 
 async def _serve(simulator: Sandbox, directory: Path, announce: Callable[[str], None]) -> None:
