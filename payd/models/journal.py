@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
 import orjson
 
 from payd.models.evidence import Source
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +67,5 @@ def line_hash(
 
 
 def stamp(at: datetime) -> int:
-    """Count an aware time in whole microseconds since 1970-01-01 UTC, the storage's form.
-
-    Exact: until the year 2255 the float holds microseconds with an error under a quarter of one.
-    """
-    return round(at.timestamp() * 1e6)
+    """Count an aware time in whole microseconds since 1970-01-01 UTC, exactly: the storage's form."""
+    return (at - _EPOCH) // _MICROSECOND

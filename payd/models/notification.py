@@ -39,7 +39,9 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotificationRecord:
-    """One received callback (table ``notifications``, key ``(received_at, id)``, the id made by payd: every delivery is its own row).
+    """One received callback (table ``notifications``, key ``(received_at, id)``).
+
+    The id is made by payd: every delivery is a row of its own.
 
     ``wechat_id`` is the envelope's ``id`` (the same for all re-sends), None when the callback was never opened.
     """

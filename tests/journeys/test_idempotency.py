@@ -122,7 +122,7 @@ def test_two_hundred_identical_creates_with_one_key_make_one_order(house):
         numbers = {a.json["out_trade_no"] for a in answers if a.status == 201}
         codes = {a.json["code"] for a in answers if a.status != 201}
         assert len(numbers) == 1
-        assert codes <= {"idempotency_key_in_use"}
+        assert codes <= {"idempotency_key_in_use", "rate_limited"}  # one key makes 500 requests a second
         assert house.book(numbers.pop())["orders"][0]["prepay_count"] == 1
 
 
