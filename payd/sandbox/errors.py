@@ -41,7 +41,7 @@ class Refusal(Exception):
     """An error answer of WeChat Pay, ready to be sent.
 
     ``suffix`` is WeChat's internal error number, the last part of ``Request-ID``. ``signed`` is False
-    only for what the gateway says before it knows who is calling (section 2.3 of the fact sheet).
+    only for what the gateway says before it knows who is calling (section 2.3 of PROTOCOL.md).
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """WeChat-shaped identifiers, all derived from one seed and one counter.
 
-The shapes are those of section 14 of the fact sheet. The same seed, the same requests in the same order and
+The shapes are those of section 14 of PROTOCOL.md. The same seed, the same requests in the same order and
 the same Beijing day give the same identifiers, so a failing simulation can be run again.
 """
 

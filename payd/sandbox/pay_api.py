@@ -1,4 +1,4 @@
-"""Prepay, query and close, by sections 5 and 6 of the fact sheet."""
+"""Prepay, query and close, by sections 5 and 6 of PROTOCOL.md."""
 
 from __future__ import annotations
 

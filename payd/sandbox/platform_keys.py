@@ -1,6 +1,6 @@
 """WeChat's side of the platform keys: which are valid, which one signs, and their rotation.
 
-Three modes (section 3.3 of the fact sheet): ``public_key`` (new merchants, the default), ``certificate``
+Three modes (section 3.3 of PROTOCOL.md): ``public_key`` (new merchants, the default), ``certificate``
 (older merchants) and ``both`` (the switch between them).
 """
 

@@ -95,8 +95,8 @@ class Notification:
     """One event with its own ``id``; ``next_at`` is None when nothing more will be sent by itself.
 
     ``state`` is ``waiting``, ``delivered`` (200 or 204 heard), ``given_up`` (retry table used up),
-    ``refused_by_guard`` (not a loopback address) or ``dropped`` (by a fault). Each member of ``attempts``
-    has ``number, at, status, body, error, duration_ms, fault, serial``.
+    ``refused_by_guard`` (not a loopback address), ``dropped`` (by a fault) or ``crafted`` (sent once by hand).
+    Each member of ``attempts`` has ``number, at, status, body, error, duration_ms, fault, serial``.
     """
 
     id: str

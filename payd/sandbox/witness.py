@@ -1,7 +1,7 @@
 """Verifies merchants' requests and signs WeChat's answers, strictly by sections 1 and 2.
 
 This module is the second witness to the protocol: it shares no code with any client, so a client that passes
-here agrees with the fact sheet and not merely with itself. It never repairs anything: what is not exactly
+here agrees with PROTOCOL.md and not merely with itself. It never repairs anything: what is not exactly
 as documented is refused.
 """
 

@@ -58,7 +58,7 @@ class Answer:
 
 
 class RawMerchant:
-    """Signs each request by section 1 of the fact sheet and can get every part of it wrong."""
+    """Signs each request by section 1 of PROTOCOL.md and can get every part of it wrong."""
 
     def __init__(self, simulator: Sandbox, wall: Wall) -> None:
         self.facts = simulator.merchant

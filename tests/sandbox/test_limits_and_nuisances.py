@@ -115,3 +115,22 @@ async def test_without_nuisances_everything_is_calm(prepared, wall, merchant):
     seen = await _history(prepared, wall, type(merchant), 11, 0)
 
     assert {status for status, _ in seen} == {200}
+
+
+async def test_callbacks_get_through_the_nuisances(merchant, control, receiver):
+    """Lost, late, doubled, reordered and forged sends end, and every payment is truly announced."""
+    numbers = [f"order-{number:06}" for number in range(30)]
+    for number in numbers:
+        await merchant.prepay(number, notify_url=receiver.url)
+    await control.switch(nuisance_rate=0.5)
+    for number in numbers:
+        await control("POST", "pay", {"out_trade_no": number})
+    await control.advance(86400)
+
+    book = await control.book()
+    true = [item for item in receiver.received if "Wechatpay-Signature" in item.headers]
+    announced = {item.json["id"] for item in true if merchant.verifies(item.headers, item.body)}
+    met = {attempt["fault"] for note in book["notifications"] for attempt in note["attempts"]}
+    assert {note["state"] for note in book["notifications"]} == {"delivered"}
+    assert {note["id"] for note in book["notifications"]} == announced
+    assert {"lost", "duplicate", "probe"} <= met
