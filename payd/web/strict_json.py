@@ -80,9 +80,10 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _integer(digits: str) -> int:
-    if len(digits) <= _INTEGER_DIGITS_MAX:
+    negative = digits.startswith("-")
+    if len(digits) - negative <= _INTEGER_DIGITS_MAX:
         return int(digits)
-    return -_TOO_LARGE if digits.startswith("-") else _TOO_LARGE
+    return -_TOO_LARGE if negative else _TOO_LARGE
 
 
 def _constant(name: str) -> None:
