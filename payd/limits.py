@@ -101,7 +101,7 @@ JOURNAL_DETAIL_BYTES_MAX: Final = 8_192
 
 # -- workers ------------------------------------------------------------------------------------------------------
 RECONCILE_CONCURRENCY: Final = 8
-HOUSEKEEPING_INTERVAL_SECONDS: Final = 15
+HOUSEKEEPING_INTERVAL_SECONDS: Final = 5  # the dashboard shows the money of today from these gauges
 NOTIFICATION_ROWS_KEPT_DAYS: Final = 90
 
 # -- bills --------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -180,15 +181,16 @@ def how_to_go_on(shop: Shop) -> None:
   open {shop.url}/docs""")
 
 
-def trade(shop: Shop, daemon: subprocess.Popen[str]) -> None:
+def trade(shop: Shop, closing_time: threading.Event) -> None:
     """Keep a small shop trading: most payers pay, some do not, some want their money back."""
     chance = random.Random()
-    while daemon.poll() is None:
-        try:
-            _trade_once(shop, chance)
-        except (click.ClickException, OSError) as error:
-            (HOME / "traffic.log").open("a").write(f"{error}\n")
-        time.sleep(chance.uniform(0.3, 2.0))
+    with (HOME / "traffic.log").open("a") as log:
+        while not closing_time.wait(chance.uniform(0.3, 2.0)):
+            try:
+                _trade_once(shop, chance)
+            except (click.ClickException, OSError) as error:
+                log.write(f"{error}\n")
+                log.flush()
 
 
 def _trade_once(shop: Shop, chance: random.Random) -> None:
@@ -218,24 +220,22 @@ def main(once: bool, traffic: bool, no_dashboard: bool) -> None:
     """
     title("payd starts, with its simulator inside (mode sandbox)")
     daemon, shop = start(write_config())
-    trader: int | None = None
+    closing_time = threading.Event()
+    trader = threading.Thread(target=trade, args=(shop, closing_time), daemon=True)
     try:
         one_payment(shop)
         how_to_go_on(shop)
         if once:
             return
         if traffic:
-            trader = os.fork()
-            if trader == 0:
-                signal.signal(signal.SIGINT, signal.SIG_DFL)
-                trade(shop, daemon)
-                os._exit(0)
+            trader.start()
         stay(shop, daemon, dashboard=sys.stdout.isatty() and not no_dashboard)
     except KeyboardInterrupt:
         click.echo()
     finally:
-        if trader:
-            os.kill(trader, signal.SIGKILL)
+        closing_time.set()
+        if trader.is_alive():
+            trader.join(20)
         daemon.send_signal(signal.SIGTERM)
         daemon.wait(30)
 
