@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import MutableMapping
 from functools import cache
 from typing import Any, Final, TextIO
 
@@ -42,7 +42,7 @@ def scrub(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutabl
                 event[name] = MASK
             elif len(value) > 15 and SECRET_SHAPES.search(value):
                 event[name] = SECRET_SHAPES.sub(MASK, value)
-        elif isinstance(value, Mapping):
+        elif type(value) is dict:
             event[name] = scrub(_logger, _method, dict(value))
     return event
 

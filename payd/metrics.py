@@ -7,21 +7,28 @@ a key, an address or a person. Gauges that need the database are set by housekee
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Iterator
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, ProcessCollector
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from payd import __version__
 from payd.models.evidence import Source
 from payd.models.notification import NotificationResult
 from payd.models.states import OrderState, PaymentState, RefundState
+from payd.tallies import Spread, Tally
 
 #: Anything else that calls itself a method is counted as one.
 METHODS: Final = frozenset({"GET", "POST", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"})
 #: Around 5, 50, 250 ms, 1 s and WeChat's five seconds.
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+BATCHES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+STATUS_CLASSES: Final = ("other", "1xx", "2xx", "3xx", "4xx", "5xx")
+#: The content type of the plain text form, for the page of the auth counters alone.
+TEXT_CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 WECHAT_OPERATIONS: Final = (
     "prepay", "query", "close", "refund", "refund_query", "abnormal_refund", "bill", "download", "certificates", "echo",
 )  # fmt: skip
@@ -34,7 +41,7 @@ AUTH_REFUSALS: Final = ("missing_key", "invalid_key", "scope_denied", "not_confi
 STATES: Final = {"order": OrderState, "payment": PaymentState, "refund": RefundState}
 
 
-class Metrics:
+class Metrics(Collector):
     """The process's instruments; built once by the daemon and handed to every part that counts."""
 
     def __init__(self, *, mode: str, routes: tuple[str, ...] = ()) -> None:
@@ -48,41 +55,32 @@ class Metrics:
         self._storage(registry)
         self._work(registry)
         self._auth(registry)
+        registry.register(self)
 
     def _http(self, registry: CollectorRegistry, routes: tuple[str, ...]) -> None:
-        self.http_requests = Counter(
-            "payd_http_requests_total", "Answers by route template", ["route", "method", "status"], registry=registry
-        )
-        self.http_duration = Histogram(
-            "payd_http_request_duration_seconds", "Time to answer", ["route"], buckets=SECONDS, registry=registry
-        )
+        self.http_requests = Tally("payd_http_requests_total", "Answers", ("route", "method", "status"))
+        self.http_duration = Spread(
+            "payd_http_request_duration_seconds", "Time to answer", ("route",), bounds=SECONDS,
+            start=[(route,) for route in routes],
+        )  # fmt: skip
+        self.notifications = Tally(
+            "payd_notifications_total", "WeChat's callbacks by verdict", ("result",),
+            start=[(result.value,) for result in NotificationResult],
+        )  # fmt: skip
         self.http_in_flight = Gauge("payd_http_requests_in_flight", "Requests being answered", registry=registry)
-        for route in routes:
-            self.http_duration.labels(route)
-        self._answered = cache(self._answered_series)
-        self.notifications = Counter(
-            "payd_notifications_total", "WeChat's callbacks by verdict", ["result"], registry=registry
-        )
-        self.notification_results = {r: self.notifications.labels(r.value) for r in NotificationResult}
 
     def _money(self, registry: CollectorRegistry) -> None:
-        self.transitions = Counter(
-            "payd_transitions_total", "State changes by source", ["subject", "state", "source"], registry=registry
-        )
-        for subject, states in STATES.items():
-            for state in states:
-                for source in Source:
-                    self.transitions.labels(subject, state.value, source.value)
-        self._moved = cache(self._moved_series)
+        self.transitions = Tally(
+            "payd_transitions_total", "State changes by source", ("subject", "state", "source"),
+            start=[(subject, state.value, source.value)
+                   for subject, states in STATES.items() for state in states for source in Source],
+        )  # fmt: skip
         self.orders = Gauge("payd_orders", "Orders by state", ["status"], registry=registry)
         self.refunds = Gauge("payd_refunds", "Refunds by state", ["status"], registry=registry)
-        self.paid_fen = Counter("payd_paid_amount_fen_total", "Money received, in fen", ["currency"], registry=registry)
-        self.refunded_fen = Counter(
-            "payd_refunded_amount_fen_total", "Money paid back, in fen", ["currency"], registry=registry
-        )
-        self.paid_fen.labels("CNY")
-        self.refunded_fen.labels("CNY")
-        self.paid_orders = Counter("payd_paid_orders_total", "Orders that became PAID", registry=registry)
+        cny = [("CNY",)]
+        self.paid_fen = Tally("payd_paid_amount_fen_total", "Money received, in fen", ("currency",), start=cny)
+        self.refunded_fen = Tally("payd_refunded_amount_fen_total", "Money paid back, in fen", ("currency",), start=cny)
+        self.paid_orders = Tally("payd_paid_orders_total", "Orders that were paid")
         self.day_created = Gauge("payd_day_created_orders", "Orders created today (Beijing day)", registry=registry)
         self.day_paid = Gauge("payd_day_paid_orders", "Orders paid today (Beijing day)", registry=registry)
         self.day_paid_fen = Gauge("payd_day_paid_amount_fen", "Fen received today (Beijing day)", registry=registry)
@@ -92,29 +90,24 @@ class Metrics:
         self.discrepancies_open = Gauge("payd_discrepancies_open", "Contradictions waiting", registry=registry)
 
     def _wechat(self, registry: CollectorRegistry) -> None:
-        self.wechat_requests = Counter(
-            "payd_wechat_requests_total", "Calls to WeChat by outcome", ["operation", "outcome"], registry=registry
-        )
-        self.wechat_duration = Histogram(
-            "payd_wechat_request_duration_seconds", "Time of a call", ["operation"], buckets=SECONDS, registry=registry
-        )
-        for operation in WECHAT_OPERATIONS:
-            self.wechat_duration.labels(operation)
-            for outcome in WECHAT_OUTCOMES:
-                self.wechat_requests.labels(operation, outcome)
+        self.wechat_requests = Tally(
+            "payd_wechat_requests_total", "Calls to WeChat by outcome", ("operation", "outcome"),
+            start=[(operation, outcome) for operation in WECHAT_OPERATIONS for outcome in WECHAT_OUTCOMES],
+        )  # fmt: skip
+        self.wechat_duration = Spread(
+            "payd_wechat_request_duration_seconds", "Time of a call", ("operation",), bounds=SECONDS,
+            start=[(operation,) for operation in WECHAT_OPERATIONS],
+        )  # fmt: skip
         self.clock_skew = Gauge("payd_clock_skew_seconds", "WeChat's clock minus ours", registry=registry)
         self.key_days_left: Gauge | None = None
 
     def _storage(self, registry: CollectorRegistry) -> None:
-        self.commits = Counter("payd_storage_commits_total", "ChangeSets by outcome", ["outcome"], registry=registry)
-        self.commit_outcomes = {outcome: self.commits.labels(outcome) for outcome in COMMIT_OUTCOMES}
-        self.commit_duration = Histogram(
-            "payd_storage_commit_duration_seconds", "Time until on disk", buckets=SECONDS, registry=registry
-        )
-        self.commit_batch = Histogram(
-            "payd_storage_batch_size", "ChangeSets in one fsync", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
-            registry=registry,
+        self.commits = Tally(
+            "payd_storage_commits_total", "ChangeSets by outcome", ("outcome",),
+            start=[(outcome,) for outcome in COMMIT_OUTCOMES],
         )  # fmt: skip
+        self.commit_duration = Spread("payd_storage_commit_duration_seconds", "Time until on disk", bounds=SECONDS)
+        self.commit_batch = Spread("payd_storage_batch_size", "ChangeSets in one fsync", bounds=BATCHES)
         self.queue_depth = Gauge("payd_storage_queue_depth", "ChangeSets waiting for the writer", registry=registry)
         self.wal_bytes = Gauge("payd_storage_wal_bytes", "Size of the write-ahead log", registry=registry)
         self.file_bytes = Gauge("payd_storage_file_bytes", "Size of the database", registry=registry)
@@ -177,32 +170,40 @@ class Metrics:
             )
         return self.key_days_left
 
-    def _answered_series(self, route: str, method: str, status_class: int) -> tuple[Counter, Histogram]:
-        return self.http_requests.labels(route, method, f"{status_class}xx"), self.http_duration.labels(route)
-
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count one answer. ``route`` is a template, so there are few."""
-        requests, duration = self._answered(route, method if method in METHODS else "other", status // 100)
-        requests.inc()
-        duration.observe(seconds)
-
-    def _moved_series(self, subject: str, state: str, source: str) -> Counter:
-        return self.transitions.labels(subject, state, source)
-
-    def moved(self, subject: str, state: str, source: str) -> None:
-        """Count one state change."""
-        self._moved(subject, state, source).inc()
+        self.http_requests.add((route, method if method in METHODS else "other", STATUS_CLASSES[status // 100]))
+        self.http_duration.observe(seconds, (route,))
 
     def wechat_call(self, operation: str, outcome: str, seconds: float) -> None:
         """Count one call to WeChat."""
-        self.wechat_requests.labels(operation, outcome).inc()
-        self.wechat_duration.labels(operation).observe(seconds)
+        self.wechat_requests.add((operation, outcome))
+        self.wechat_duration.observe(seconds, (operation,))
 
     def committed(self, outcome: str, seconds: float, batch_size: int) -> None:
         """Count one ChangeSet: its outcome, the seconds from call to answer, and how many shared its fsync."""
-        self.commit_outcomes[outcome].inc()
+        self.commits.add((outcome,))
         self.commit_duration.observe(seconds)
         self.commit_batch.observe(batch_size)
+
+    def collect(self) -> Iterator[Metric]:
+        """Turn the tallies into metric families; called by the registry at each scrape."""
+        for tally in self._tallies():
+            counter = CounterMetricFamily(tally.name, tally.help, labels=tally.labels)
+            for key, count in tally.counts.items():
+                counter.add_metric(key, count)
+            yield counter
+        for spread in self._spreads():
+            histogram = HistogramMetricFamily(spread.name, spread.help, labels=spread.labels)
+            for key, buckets, total in spread.cumulative():
+                histogram.add_metric(key, buckets, total)
+            yield histogram
+
+    def _tallies(self) -> list[Tally]:
+        return [part for part in vars(self).values() if isinstance(part, Tally)]
+
+    def _spreads(self) -> list[Spread]:
+        return [part for part in vars(self).values() if isinstance(part, Spread)]
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """Write all metrics in the form that ``accept`` asks for; returns body and content type."""

@@ -189,15 +189,15 @@ class Settlement:
     def _count(self, decision: Decision, word: Word) -> None:
         metrics, order = self._metrics, decision.snapshot.order
         for subject, state in decision.moves:
-            metrics.moved(subject, state, word.source.value)
+            metrics.transitions.add((subject, state, word.source.value))
         for announcement in decision.announcements:
             event = announcement.event.value
             if event in ("order.paid", "order.late_payment"):
-                metrics.paid_fen.labels(order.currency).inc(order.total_fen)
-                metrics.paid_orders.inc()
+                metrics.paid_fen.add((order.currency,), order.total_fen)
+                metrics.paid_orders.add()
             elif event == "refund.succeeded" and announcement.out_refund_no:
                 refund = decision.snapshot.refund(announcement.out_refund_no)
-                metrics.refunded_fen.labels(order.currency).inc(refund.refund_fen if refund else 0)
+                metrics.refunded_fen.add((order.currency,), refund.refund_fen if refund else 0)
         if word.source is Source.NOTIFICATION:
             return  # the callback's own line says what became of it
         if decision.moves or decision.result not in ("repeat", "waiting", "applied"):

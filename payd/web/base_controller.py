@@ -48,7 +48,6 @@ class BaseController(RequestHandler):
         asked = self.request.headers.get("X-Request-Id", "")
         self.request_id = asked if REQUEST_ID.fullmatch(asked) else services.entropy.token_hex(12)
         services.in_flight.enter()
-        services.metrics.http_in_flight.inc()
 
     def set_default_headers(self) -> None:
         """Say nothing about the server's make; forbid guessing and storing."""
@@ -126,10 +125,8 @@ class BaseController(RequestHandler):
         """Count and log, after the answer is written."""
         services, seconds = self.services, time.perf_counter() - self._started
         services.in_flight.leave()
-        metrics = services.metrics
-        metrics.http_in_flight.dec()
         status = self.get_status()
-        metrics.answered(self.route.path, self.request.method or "", status, seconds)
+        services.metrics.answered(self.route.path, self.request.method or "", status, seconds)
         level = log.error if status >= 500 else log.info
         level(
             "answered",

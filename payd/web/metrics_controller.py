@@ -6,10 +6,9 @@ from functools import cache
 from typing import Final
 
 import orjson
-from prometheus_client import CONTENT_TYPE_LATEST
 
 from payd.errors import StorageError
-from payd.metrics import AUTH_REFUSALS
+from payd.metrics import AUTH_REFUSALS, TEXT_CONTENT_TYPE
 from payd.models.changes import ChangeSet
 from payd.web.base_controller import BaseController
 from payd.web.openapi import docs_page, openapi_document
@@ -23,6 +22,7 @@ class MetricsController(BaseController):
 
     async def metrics(self) -> None:
         """Write every metric, in the form the scraper asks for."""
+        self.services.metrics.http_in_flight.set(self.services.in_flight.count)
         body, content_type = self.services.metrics.exposition(self.request.headers.get("Accept", ""))
         self.answer(200, body, content_type)
 
@@ -40,7 +40,7 @@ class MetricsController(BaseController):
             lines.append(
                 f"# HELP {name} Requests refused by PayAuthFilter\n# TYPE {name} counter\n{name} {counts[reason]}\n"
             )
-        self.answer(200, "".join(lines).encode(), CONTENT_TYPE_LATEST)
+        self.answer(200, "".join(lines).encode(), TEXT_CONTENT_TYPE)
 
     async def healthz(self) -> None:
         """Say that the loop turns."""

@@ -150,7 +150,7 @@ class WechatCallbackController(BaseController):
 
     def _count(self, result: NotificationResult) -> None:
         self.told["result"] = result.value
-        self.services.metrics.notification_results[result].inc()
+        self.services.metrics.notifications.add((result.value,))
 
     def _fail(self, status: int, message: str) -> None:
         self.answer(status, orjson.dumps({"code": "FAIL", "message": message[:256]}), JSON)
