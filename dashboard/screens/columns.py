@@ -11,6 +11,10 @@ from dashboard.states import look_of, state_text
 from dashboard.themes import Cell
 
 
+_FLEX_CELLS = 160
+"""More of a flexible text nobody sees in one line; the details show all of it."""
+
+
 def time_column(key: str, *, wide: bool = False, from_columns: int = 0) -> Column:
     """A wire time in Beijing."""
     return Column(
@@ -45,7 +49,7 @@ def text_column(
     return Column(
         key,
         width,
-        lambda record, kit: kit.paint.cell(words(_plain(member(record, *steps))), role, width=0 if flex else width),
+        lambda record, kit: kit.paint.cell(words(_plain(member(record, *steps))), role, width=_FLEX_CELLS if flex else width),
         lambda record: _plain(member(record, *steps)),
         from_columns=from_columns,
         wide=wide,

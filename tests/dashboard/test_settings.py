@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +145,10 @@ def test_the_command_line_answers_with_the_right_code(tmp_path: Path, arguments:
     """0 ok, 2 usage, 75 temporary, 78 configuration; the complaint names its cause."""
     placed = [str(tmp_path / argument) if argument == "x.svg" else argument for argument in arguments]
 
-    result = CliRunner().invoke(main, placed, env={"LANG": "C", "XDG_CONFIG_HOME": str(tmp_path)})
+    # In a thread of its own: the command runs an event loop, and must not disturb the one other tests share.
+    with ThreadPoolExecutor(1) as thread:
+        environment = {"LANG": "C", "XDG_CONFIG_HOME": str(tmp_path)}
+        result = thread.submit(CliRunner().invoke, main, placed, env=environment).result()
 
     assert result.exit_code == code
     assert words in result.output
