@@ -7,6 +7,7 @@ they stand. A mask has a fixed width so that it does not tell the length.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import sys
@@ -57,6 +58,35 @@ class _StdlibHandler(logging.Handler):
         getattr(logger, known)("log", text=record.getMessage()[:2000], **fields)
 
 
+class _OncePerTurn:
+    """A stream that writes once per turn of the loop, however many lines were logged in it.
+
+    Under load a system call for each line would cost more than all else about it. Outside a loop lines go out at once.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lines: list[str] = []
+
+    def write(self, text: str) -> None:
+        """Keep a line for the end of this turn."""
+        self._lines.append(text)
+
+    def flush(self) -> None:
+        """Have the lines written: at the end of this turn, or now when no loop runs here."""
+        if len(self._lines) > 1:
+            return  # a write is on its way already
+        try:
+            asyncio.get_running_loop().call_soon(self._write_out)
+        except RuntimeError:
+            self._write_out()
+
+    def _write_out(self) -> None:
+        lines, self._lines = self._lines, []
+        self._stream.write("".join(lines))
+        self._stream.flush()
+
+
 def configure_logs(*, level: str, form: str, stream: TextIO | None = None, colours: bool = False) -> None:
     """Set logging up for the process, once, before anything logs. ``form`` is ``json`` or ``console``."""
     out = stream if stream is not None else sys.stderr
@@ -74,7 +104,7 @@ def configure_logs(*, level: str, form: str, stream: TextIO | None = None, colou
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.WriteLoggerFactory(file=out),
+        logger_factory=structlog.WriteLoggerFactory(file=_OncePerTurn(out)),  # type: ignore[arg-type]
         cache_logger_on_first_use=False,
     )
     root = logging.getLogger()

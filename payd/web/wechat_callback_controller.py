@@ -42,6 +42,15 @@ RESULT_OF_STEP: Final = {
 }
 
 
+#: The status of what is refused before any check, by code; everything else is payd's own fault: 500, sent again.
+REFUSED_STATUSES: Final = {
+    "invalid_request": 400,  # also Tornado's own refusal of a Content-Type it cannot parse
+    "body_too_large": 413,
+    "method_not_allowed": 405,
+    "storage_unavailable": 503,
+}
+
+
 class WechatCallbackController(BaseController):
     """POST /pay/notify/wechat."""
 
@@ -79,7 +88,6 @@ class WechatCallbackController(BaseController):
         self._count(result)
         self.set_status(204)
         self.set_header("X-Request-Id", self.request_id)
-        self.clear_header("Content-Type")
         self.finish()
 
     def _receipt(
@@ -157,9 +165,8 @@ class WechatCallbackController(BaseController):
 
     def refuse(self, error: RequestError) -> None:
         """Answer in WeChat's shape, whatever goes wrong on this path."""
-        statuses = {"body_too_large": 413, "method_not_allowed": 405, "storage_unavailable": 503}
         self.clear()
-        self._fail(statuses.get(error.code, 500), error.code)
+        self._fail(REFUSED_STATUSES.get(error.code, 500), error.code)
 
 
 def _result(word: str) -> NotificationResult:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Final
 
 from payd.errors import StorageUnavailable
-from payd.models.changes import ChangeSet
+from payd.models.changes import ChangeSet, OrderSnapshot
 from payd.ports import Clock
 from payd.storage.sqlite import queries
 from payd.storage.sqlite.connection import WriterLock, create_file, driver, open_writer, opening
 from payd.storage.sqlite.reads import SqliteReads
+from payd.storage.sqlite.recent import RecentOrders
 from payd.storage.sqlite.rows import microseconds
 from payd.storage.sqlite.schema import prepare
 from payd.storage.sqlite.statements import encode_change
@@ -37,6 +38,7 @@ class SqliteStorage(SqliteReads):
             super().__init__(path)
             undo.pop_all()
         self.mode: Final = mode
+        self._recent = RecentOrders()
         self._clock = clock
         self._writer = Writer(self._writing, monotonic=clock.monotonic, on_commit=on_commit)
 
@@ -46,8 +48,23 @@ class SqliteStorage(SqliteReads):
         A caller that is cancelled while it waits cannot know: the ChangeSet may land.
         """
         rows = encode_change(change, self._now)
-        if rows:
-            await self._writer.submit(rows)
+        if not rows:
+            return
+        future = self._writer.submit(rows)
+        claim = self._recent.begin(change)
+        if claim is None:
+            await future
+            return
+        landed = False
+        try:
+            await future
+            landed = True
+        finally:
+            self._recent.end(claim, change, landed=landed)
+
+    async def load_order(self, out_trade_no: str) -> OrderSnapshot | None:
+        """Load an order with its payment and refunds, from memory when it was written lately."""
+        return self._recent.get(out_trade_no) or await super().load_order(out_trade_no)
 
     def _now(self) -> int:
         return microseconds(self._clock.now())
