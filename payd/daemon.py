@@ -132,7 +132,7 @@ async def open_parts(config: Config, gateway: Gateway) -> AsyncIterator[Parts]:
         wechat = open_wechat_pay(gateway.settings, clock=SystemClock(), entropy=entropy, on_call=metrics.wechat_call)
         stack.push_async_callback(wechat.close_client)
         await wechat.refresh_keys()
-        sender = HttpWebhookSender(config.webhooks, clock=clock)
+        sender = HttpWebhookSender(config.webhooks, clock=SystemClock())  # the wire never follows the books (D8)
         stack.push_async_callback(sender.close)
         dispatch_soon: list[Callable[[], None]] = []
         dispatcher = WebhookDispatcher(
