@@ -58,7 +58,11 @@ class Metrics(Collector):
         registry.register(self)
 
     def _http(self, registry: CollectorRegistry, routes: tuple[str, ...]) -> None:
-        self.http_requests = Tally("payd_http_requests_total", "Answers", ("route", "method", "status"))
+        self.http_requests = Tally(
+            "payd_http_requests_total",
+            "HTTP requests answered, by route and status class",
+            ("route", "method", "status"),
+        )
         self.http_duration = Spread(
             "payd_http_request_duration_seconds", "Time to answer", ("route",), bounds=SECONDS,
             start=[(route,) for route in routes],
@@ -126,7 +130,9 @@ class Metrics(Collector):
         )
         for outcome in IDEMPOTENCY_OUTCOMES:
             self.idempotency.labels(outcome)
-        self.reconcile_runs = Counter("payd_reconcile_runs_total", "Runs", ["outcome"], registry=registry)
+        self.reconcile_runs = Counter(
+            "payd_reconcile_runs_total", "Runs of the reconciler", ["outcome"], registry=registry
+        )
         for outcome in RECONCILE_OUTCOMES:
             self.reconcile_runs.labels(outcome)
         self.reconcile_last_success = Gauge(
@@ -136,7 +142,9 @@ class Metrics(Collector):
         self.reconcile_corrections = Counter(
             "payd_reconcile_corrections_total", "States moved by asking", registry=registry
         )
-        self.webhook_attempts = Counter("payd_webhook_attempts_total", "Tries", ["outcome"], registry=registry)
+        self.webhook_attempts = Counter(
+            "payd_webhook_attempts_total", "Attempts to deliver a webhook", ["outcome"], registry=registry
+        )
         for outcome in WEBHOOK_OUTCOMES:
             self.webhook_attempts.labels(outcome)
         self.webhook_backlog = Gauge("payd_webhook_backlog", "Deliveries pending", registry=registry)
