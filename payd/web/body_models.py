@@ -23,8 +23,9 @@ from payd.web.issues import issue
 CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 NOTE_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # a note may have lines and tabs
 FOUR_BYTES: Final = re.compile(r"[\U00010000-\U0010ffff]")
-#: The same two rules, as a regular expression of JSON Schema can say them.
+#: The same rules, as a regular expression of JSON Schema can say them.
 PLAIN_TEXT_PATTERN: Final = "^[\\u0020-\\u007E\\u00A0-\\uD7FF\\uE000-\\uFFFF]*$"
+NOTE_PATTERN: Final = "^(?=.*\\S)[^\\u0000-\\u0008\\u000B-\\u001F\\u007F-\\u009F]*$"
 
 TradeType = Literal["NATIVE", "JSAPI", "APP", "H5"]
 
@@ -327,5 +328,6 @@ class ResolveBody(Body):
     model_config = ConfigDict(json_schema_extra={"examples": [{"note": "refunded by hand, bank reference 8812"}]})
 
     note: Annotated[str, AfterValidator(_check_note), _bounded(limits.NOTE_CHARS_MAX)] = Field(
-        description="goes into the journal", json_schema_extra={"minLength": 1, "maxLength": limits.NOTE_CHARS_MAX}
+        description="goes into the journal",
+        json_schema_extra={"minLength": 1, "maxLength": limits.NOTE_CHARS_MAX, "pattern": NOTE_PATTERN},
     )

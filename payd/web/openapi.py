@@ -38,6 +38,25 @@ PATH_PARAMETERS: Final[Mapping[str, str]] = {
     "out_trade_no": "the order's number",
     "id": "the id as the list shows it",
 }
+_NUMBER: Final = "$response.body#/out_trade_no"
+#: What can be done next: operation -> (name, next operation, its parameters, its body).
+LINKS: Final[Mapping[str, tuple[tuple[str, str, dict[str, str], dict[str, Any] | None], ...]]] = {
+    "create_payment": (
+        ("Query", "query_order", {"query.out_trade_no": _NUMBER}, None),
+        ("History", "list_order_events", {"path.out_trade_no": _NUMBER}, None),
+        ("Close", "close_order", {}, {"out_trade_no": _NUMBER}),
+        ("Refund", "refund_payment", {}, {"out_trade_no": _NUMBER, "amount": {"refund": 1}}),
+    ),
+    "refund_payment": (
+        ("Query", "query_refund", {"query.out_refund_no": "$response.body#/out_refund_no"}, None),
+        ("Order", "query_order", {"query.out_trade_no": _NUMBER}, None),
+    ),
+    "list_orders": (("Query", "query_order", {"query.out_trade_no": "$response.body#/orders/0/out_trade_no"}, None),),
+    "list_discrepancies": (
+        ("Resolve", "resolve_discrepancy", {"path.id": "$response.body#/discrepancies/0/id"}, None),
+    ),
+    "list_deliveries": (("Resend", "resend_delivery", {"path.id": "$response.body#/deliveries/0/id"}, None),),
+}
 HEADERS: Final[Mapping[str, tuple[str, dict[str, Any]]]] = {
     "X-Request-Id": ("the caller's, if it is well-formed, else a new one", {"type": "string"}),
     "Retry-After": ("seconds to wait", {"type": "integer", "minimum": 1}),
@@ -101,7 +120,7 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
         for name, schema in written["properties"].items():
             parameters.append(_query_parameter(name, schema, written))
     if route.idempotent:
-        pattern = rf'^[ !#-~][ -~]{{0,{limits.IDEMPOTENCY_KEY_CHARS_MAX - 1}}}$'
+        pattern = rf"^[ !#-~][ -~]{{0,{limits.IDEMPOTENCY_KEY_CHARS_MAX - 1}}}$"
         parameters.append({
             "name": "Idempotency-Key", "in": "header", "required": False,
             "description": "1-255 printable ASCII characters, bare or quoted; the same key never makes a second one",
@@ -147,7 +166,19 @@ def _answer(route: Route, status: int, answer: Answer) -> dict[str, Any]:
         response["content"] = {answer.media or "": {"schema": {"$ref": REF.format(model=answer.schema)}}}
     elif answer.media is not None:
         response["content"] = {answer.media: {"schema": {"type": "string"}}}
+    links = LINKS.get(route.operation_id, ())
+    if links:
+        response["links"] = {name: _link(following, names, body) for name, following, names, body in links}
     return response
+
+
+def _link(operation_id: str, parameters: dict[str, str], body: dict[str, Any] | None) -> dict[str, Any]:
+    link: dict[str, Any] = {"operationId": operation_id}
+    if parameters:
+        link["parameters"] = parameters
+    if body is not None:
+        link["requestBody"] = body
+    return link
 
 
 def _problem_answer(status: int, problems: list[Problem]) -> dict[str, Any]:

@@ -145,7 +145,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     ),
     Route(
         method="GET", path="/pay/orders/{out_trade_no}/events", scope="order_query", operation_id="list_order_events",
-        summary="Show an order's whole history, oldest first", problems=(*_ASKED, "order_not_found"),
+        summary="Show an order's whole history, oldest first", problems=(*_ASKED, "order_not_found", "not_found"),
         success={200: Answer("The history", "EventList")},
     ),
     Route(

@@ -59,9 +59,7 @@ def test_every_scope_opens_something():
 def test_a_misspelt_scope_fails_at_import():
     """The table cannot even be built with it."""
     with pytest.raises(ValueError, match="order_qurey"):
-        Route(
-            method="GET", path="/x", scope="order_qurey", operation_id="x", summary="x", success={200: Answer("x")}
-        )
+        Route(method="GET", path="/x", scope="order_qurey", operation_id="x", summary="x", success={200: Answer("x")})
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.operation_id)

@@ -87,7 +87,7 @@ def test_a_whole_surrogate_pair_is_a_character():
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text(alphabet=st.characters(codec="utf-8")),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(alphabet="ab\"\\[{,é😀"), inner, max_size=4),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(alphabet='ab"\\[{,é😀'), inner, max_size=4),
     max_leaves=30,
 )
 
