@@ -7,6 +7,7 @@ and payd speaks to it over real HTTP like to WeChat.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import ssl
@@ -324,6 +325,7 @@ async def serve(config: Config, config_path: Path, *, ready: Callable[[str], Non
             workers = _workers(parts)
             stop = _signals(auth, config_path)
             server.add_sockets(sockets)
+            _calm_collector()
             for worker in workers:
                 worker.start()
                 worker.kick()
@@ -333,6 +335,17 @@ async def serve(config: Config, config_path: Path, *, ready: Callable[[str], Non
                 ready(f"payd {__version__} listening on {where} (mode {config.mode}{simulator})")
                 await stop.wait()
                 return await _drain(server, in_flight, workers)
+
+
+def _calm_collector() -> None:
+    """Let the cyclic collector look less often, and never again at what was built at the start.
+
+    payd's records make no cycles; with Python's defaults every few callbacks pay for a walk over all of them. Measured
+    with scripts/bench: an eighth more notifications a second, and p99 a third lower.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)
 
 
 def _count_refusal(metrics: Metrics) -> Callable[[str], None]:
