@@ -197,3 +197,24 @@ class House:
         found = next(n for n in notifications.values()) if isinstance(notifications, dict) else notifications[-1]
         sent = self.act(f"notifications/{found['id']}/resend", tampering)
         return [answer["status"] for answer in sent["answers"]]
+
+
+def second_till(house: House) -> House:
+    """Another payd of the same merchant, with books of its own, on the house's simulator; not started."""
+    folder = house.folder / "second-till"
+    folder.mkdir()
+    till = House(folder)
+    till.simulator_port = house.simulator_port
+    keys = house.folder / "sandbox"
+    ready = json.loads((keys / "config.json").read_text())["wechat_pay"]
+    paths = {name: str(keys / value) for name, value in ready.items() if name.endswith("_path")}
+    till.config |= {
+        "mode": "live",
+        "wechat_pay": ready | paths | {
+            "api_base": f"http://127.0.0.1:{house.simulator_port}",
+            "notify_url": f"http://127.0.0.1:{till.port}/pay/notify/wechat",
+        },
+        "bills": {"enabled": False},
+    }  # fmt: skip
+    del till.config["sandbox"]
+    return till

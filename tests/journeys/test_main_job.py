@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.journeys.house import House, free_port, until
+from tests.journeys.house import second_till, until
 
 
 def arrows(house, number):
@@ -129,30 +128,10 @@ def test_a_refusal_of_wechats_fails_the_order_with_its_words(house):
 
 def prepay_elsewhere(house, number):
     """Use the number at WeChat behind payd's back, as a shop that lost its database would have."""
-    other = House(house.folder, {})
-    other.port, other.simulator_port = free_port(), free_port()
-    other.config["server"] = {"port": other.port}
-    other.config["storage"] = {"path": "elsewhere.db"}
-    other.config["sandbox"] = {"port": other.simulator_port, "dir": "elsewhere"}
-    settings = merchant_settings(house)
-    other.config |= {
-        "mode": "live",
-        "wechat_pay": settings | {"notify_url": f"http://127.0.0.1:{other.port}/pay/notify/wechat"},
-    }
-    other.folder = house.folder / "elsewhere-home"
-    other.folder.mkdir(exist_ok=True)
-    other.start()
-    created = other.create(out_trade_no=number, amount={"total": 77})
+    till = second_till(house).start()
+    created = till.create(out_trade_no=number, amount={"total": 77})
     assert created.status == 201, created
-    assert other.stop() == 0
-
-
-def merchant_settings(house):
-    """The account of the house's simulator, as a live configuration names it."""
-    folder = house.folder / "sandbox"
-    ready = json.loads((folder / "config.json").read_text())["wechat_pay"]
-    paths = {name: str(folder / value) for name, value in ready.items() if name.endswith("_path")}
-    return ready | paths | {"api_base": f"http://127.0.0.1:{house.simulator_port}", "api_base_backup": None}
+    assert till.stop() == 0
 
 
 def test_close_ends_an_unpaid_order_and_only_once(house):
