@@ -224,7 +224,9 @@ async def _redis_lock(config: Config, metrics: Metrics, stack: AsyncExitStack) -
         return None
     try:
         from payd.idempotency.redis_lock import RedisLock
-    except ImportError as exc:
+    except ModuleNotFoundError as exc:
+        if exc.name != "redis":
+            raise  # a mistake of ours, or a broken installation: not what the complaint says
         complaint = Complaint("use_redis_idempotency", "needs the redis package: pip install 'payd[redis]'")
         raise ConfigError([complaint]) from exc
     gauge = metrics.watch_redis()
