@@ -22,7 +22,6 @@ from payd.models.webhook import Delivery, DeliveryStatus
 from payd.ports import Clock, Entropy, Position, Storage, WebhookAnswer, WebhookSender
 from payd.webhook.attempts import judge_attempt, says_gone
 from payd.webhook.disabled import DisabledEndpoints
-from payd.webhook.sender import NOT_CONFIGURED
 
 #: Seconds that `WebhookDispatcher.close` waits for attempts under way: one that is cut off just goes out again.
 CLOSE_WAIT_SECONDS: Final = 5.0
@@ -215,10 +214,7 @@ class WebhookDispatcher:
             await self._disable([delivery])
             return
         began_at = self._clock.now()
-        if delivery.url in self._configured:
-            answer = await self._sender.send(delivery)
-        else:
-            answer = WebhookAnswer(None, NOT_CONFIGURED, 0)
+        answer = await self._sender.send(delivery)  # without an attempt on the wire when its endpoint is not configured
         sent = _Sent(delivery.id, delivery.url, answer, began_at)
         try:
             await self._write(sent)

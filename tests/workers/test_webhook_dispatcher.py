@@ -656,8 +656,8 @@ async def test_closing_cuts_off_what_hangs(shop: Shop) -> None:
     await receiver.until(1)
 
     await dispatcher.close(wait_seconds=0.01)
-    await dispatcher.run()
     receiver.let_go()
+    await dispatcher.run_until_idle()
 
     after = await shop.now(made)
     assert (after.status, after.attempts) == (PENDING, 0)
