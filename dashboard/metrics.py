@@ -69,16 +69,29 @@ def parse_metrics(text: str) -> Metrics:
     """Parse the exposition format. Raises ValueError when it is not that."""
     samples: dict[str, dict[Labels, float]] = {}
     families: set[str] = set()
-    for family in text_string_to_metric_families(text):
+    for family in text_string_to_metric_families("\n".join(filter(_is_worth_parsing, text.splitlines())) + "\n"):
         if not family.name.startswith(_WANTED):
             continue
         families.add(family.name)
         for sample in family.samples:
-            if not sample.name.endswith("_created") and isfinite(sample.value):
+            if isfinite(sample.value):
                 samples.setdefault(sample.name, {})[tuple(sorted(sample.labels.items()))] = sample.value
     if not families:
         raise ValueError("no payd metrics in the answer")
     return Metrics(samples, frozenset(families))
+
+
+def _is_worth_parsing(line: str) -> bool:
+    """Most lines of a scrape are help, creation times and empty buckets; leaving them out halves the parser's work.
+
+    An empty bucket adds nothing to any sum, and a bucket that is missing before counts as empty.
+    """
+    if line.startswith("#"):
+        return line.startswith("# TYPE")
+    name = line[:end] if (end := line.find("{")) >= 0 else line.partition(" ")[0]
+    if not name.startswith(_WANTED) or name.endswith(("_created", "_sum")):
+        return False
+    return not (name.endswith("_bucket") and line.endswith(" 0.0"))
 
 
 def metrics_to_json(metrics: Metrics) -> dict[str, Any]:

@@ -24,7 +24,7 @@ ORDER_STATES = ("CREATED", "PAYING", "PAID", "FAILED", "CLOSED")
 PAYMENT_STATES = ("INIT", "PROCESSING", "SUCCESS", "FAIL", "TIMEOUT")
 REFUND_STATES = ("REFUND_INIT", "REFUNDING", "REFUND_SUCCESS", "REFUND_FAIL")
 DISCREPANCY_STATES = ("open", "resolved")
-DELIVERY_STATES = ("pending", "delivered", "dead")
+DELIVERY_STATES = ("pending", "delivered", "dead", "disabled")
 RESULTS = (
     "applied", "repeat", "contradiction", "headers_missing", "timestamp_skew", "serial_unknown",
     "signature_invalid", "probe", "body_invalid", "decrypt_failed", "event_unknown", "merchant_mismatch",

@@ -373,6 +373,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "state_pending": ("pending", "待推送"),
     "state_delivered": ("delivered", "已送达"),
     "state_dead": ("dead", "已放弃"),
+    "state_disabled": ("disabled", "已停用"),
     "state_applied": ("applied", "已入账"),
     "state_repeat": ("repeat", "重复通知"),
     "state_contradiction": ("contradiction", "与账矛盾"),

@@ -46,28 +46,23 @@ class CallbacksScreen(ListScreen):
             yield Line(id="aside-text", fixed=False)
 
     def show_aside(self, record: Record | None) -> None:
-        """The verdicts of the callback under the cursor, in the order they were given."""
+        """The final verdict of the callback under the cursor, then each check's, in the order they were made."""
         board = self.board
-        text = board.paint.text()
         if record is None:
-            text.append_text(board.paint.text((board.say("nothing_here"), "dim")))
-        else:
-            head = (words(record.get("event_type")), "title")
-            text.append_text(
-                board.paint.text(head, "\n", (clock_time(record.get("received_at"), long=True), "dim"), "\n")
-            )
-            steps = record.get("steps")
-            for number, step in enumerate(steps[:_STEPS_SHOWN] if isinstance(steps, list) else (), 1):
-                name = step.get("step") if isinstance(step, dict) else step
-                verdict = step.get("verdict") if isinstance(step, dict) else None
-                look = look_of(verdict)
-                text.append_text(
-                    board.paint.text(
-                        f"{number:>2} {literal(name, limit=60)}: ", (state_text(verdict, board.say), look.role), "\n"
-                    )
-                )
-            result = record.get("result")
-            text.append_text(board.paint.text((f"→ {state_text(result, board.say)}", look_of(result).role)))
+            self.query_one("#aside-text", Line).show(board.paint.text((board.say("nothing_here"), "dim")))
+            return
+        result = record.get("result")
+        text = board.paint.text(
+            (words(record.get("event_type")), "title"),
+            ("  " + clock_time(record.get("received_at"), long=True), "dim"),
+            (f"\n→ {state_text(result, board.say)}", look_of(result).role),
+        )
+        steps = record.get("steps")
+        for number, step in enumerate(steps[:_STEPS_SHOWN] if isinstance(steps, list) else (), 1):
+            name = step.get("step") if isinstance(step, dict) else step
+            verdict = step.get("verdict") if isinstance(step, dict) else None
+            mark = (state_text(verdict, board.say), look_of(verdict).role)
+            text.append_text(board.paint.text(f"\n{number:>2} {literal(name, limit=60)}: ", mark))
         self.query_one("#aside-text", Line).show(text)
 
     def totals(self) -> str:

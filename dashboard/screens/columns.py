@@ -49,7 +49,9 @@ def text_column(
     return Column(
         key,
         width,
-        lambda record, kit: kit.paint.cell(words(_plain(member(record, *steps))), role, width=_FLEX_CELLS if flex else width),
+        lambda record, kit: kit.paint.cell(
+            words(_plain(member(record, *steps))), role, width=_FLEX_CELLS if flex else width
+        ),
         lambda record: _plain(member(record, *steps)),
         from_columns=from_columns,
         wide=wide,

@@ -75,6 +75,22 @@ def test_an_announced_family_without_samples_is_zero_and_an_absent_one_unknown()
     assert metrics.value("payd_discrepancies_open") is None
 
 
+def test_leaving_out_lines_changes_no_figure() -> None:
+    """Creation times and empty buckets go; a gauge that merely sounds like one stays, and so do quantiles."""
+    text = (
+        "# TYPE payd_day_created_orders gauge\npayd_day_created_orders 6.0\n# TYPE payd_h histogram\n"
+        'payd_h_bucket{le="0.1"} 0.0\npayd_h_bucket{le="0.5"} 4.0\npayd_h_bucket{le="+Inf"} 4.0\n'
+        'payd_h_count 4.0\npayd_h_sum 1.0\npayd_h_created 1.7e+09\n# TYPE payd_q gauge\npayd_q 0.0\n'
+    )
+
+    metrics = parse_metrics(text)
+
+    assert metrics.value("payd_day_created_orders") == 6.0
+    assert metrics.samples["payd_q"] == {(): 0.0}
+    assert "payd_h_created" not in metrics.samples
+    assert metrics.buckets("payd_h") == ((0.5, 4.0), (float("inf"), 4.0))
+
+
 def test_what_is_no_metrics_text_of_payd_is_refused() -> None:
     """Another program's page is not read as a silent payd."""
     for text in ("<html>", "", "# TYPE other gauge\nother 1\n", "payd_x{ 1"):
