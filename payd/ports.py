@@ -177,9 +177,7 @@ class Storage(Protocol):
         """List the out_refund_nos whose ``next_check_at`` has come, oldest due first."""
         ...
 
-    async def due_deliveries(
-        self, now: datetime, *, limit: int, skip_urls: Collection[str] = ()
-    ) -> Sequence[Delivery]:
+    async def due_deliveries(self, now: datetime, *, limit: int, skip_urls: Collection[str] = ()) -> Sequence[Delivery]:
         """List pending deliveries that may go out now, oldest due first; none for the endpoints in ``skip_urls``.
 
         Without them the backlog of one slow endpoint would fill every list and hide what is due for the others.

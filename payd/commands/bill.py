@@ -56,8 +56,12 @@ def fetch(date: str, config_path: Path, as_json: bool) -> None:
 
 @bill.command()
 @click.argument("date")
-@click.option("--csv", "csv_path", type=click.Path(path_type=Path, dir_okay=False),
-              help="Also write the day's rows with payd's findings to this file.")
+@click.option(
+    "--csv",
+    "csv_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write the day's rows with payd's findings to this file.",
+)
 @config_option
 @json_option
 def show(date: str, csv_path: Path | None, config_path: Path, as_json: bool) -> None:

@@ -26,8 +26,14 @@ def run_alone(
 ) -> None:
     """Serve until SIGTERM or SIGINT, then return. Raises SandboxError when it cannot begin."""
     simulator = Sandbox(
-        directory, host=host, port=port, backup_port=backup_port, seed=seed, persist=persist,
-        switches=Switches().changed(switches))
+        directory,
+        host=host,
+        port=port,
+        backup_port=backup_port,
+        seed=seed,
+        persist=persist,
+        switches=Switches().changed(switches),
+    )
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(simulator, directory, announce))
 
@@ -51,7 +57,8 @@ async def _serve(simulator: Sandbox, directory: Path, announce: Callable[[str], 
         backup = f" and {simulator.backup_url}" if simulator.has_backup else ""
         announce(
             f"payd sandbox: WeChat Pay v3 simulator for merchant {simulator.merchant.mchid} listening on "
-            f"{simulator.base_url}{backup}{_warning(directory, simulator.base_url)}")
+            f"{simulator.base_url}{backup}{_warning(directory, simulator.base_url)}"
+        )
         await ended.wait()
     finally:
         await simulator.stop()

@@ -46,8 +46,11 @@ class BillApi:
         payments = [book.orders[number] for number in book.paid_days.get(day.isoformat(), ())]
         refunds = [book.refunds[number] for number in book.refund_days.get(day.isoformat(), ())]
         make = partial(
-            bill_file.trade_bill, call.query.get("bill_type", "ALL"), mchid=self._world.merchant.mchid,
-            payments=payments, refunds=[(record, book.orders[record.out_trade_no]) for record in refunds],
+            bill_file.trade_bill,
+            call.query.get("bill_type", "ALL"),
+            mchid=self._world.merchant.mchid,
+            payments=payments,
+            refunds=[(record, book.orders[record.out_trade_no]) for record in refunds],
             as_of=_generated_at(day),
         )
         return self._offer(call, await asyncio.get_running_loop().run_in_executor(None, make))
@@ -58,8 +61,11 @@ class BillApi:
         if call.query.get("account_type", "BASIC") != "BASIC":
             raise refusal("no_statement")
         make = partial(
-            bill_file.fund_bill, day.isoformat(), orders=list(self._world.book.orders.values()),
-            refunds=list(self._world.book.refunds.values()))
+            bill_file.fund_bill,
+            day.isoformat(),
+            orders=list(self._world.book.orders.values()),
+            refunds=list(self._world.book.refunds.values()),
+        )
         return self._offer(call, await asyncio.get_running_loop().run_in_executor(None, make))
 
     def download(self, call: Call) -> Answer:
@@ -67,8 +73,7 @@ class BillApi:
         found = self._downloads.get(call.query["token"])
         if found is None or call.now >= found.expires_at:
             raise refusal("bill_token")
-        return Answer(
-            200, found.content, content_type=found.content_type, signed=False, with_request_id=False)
+        return Answer(200, found.content, content_type=found.content_type, signed=False, with_request_id=False)
 
     def _day(self, call: Call) -> date:
         """The bill's day, after the date rules of section 9.1."""
@@ -89,18 +94,21 @@ class BillApi:
         if plain is None:
             raise refusal("no_statement")
         zipped = call.query.get("tar_type") == "GZIP"
-        self._downloads = {
-            token: item for token, item in self._downloads.items() if item.expires_at > call.now}
+        self._downloads = {token: item for token, item in self._downloads.items() if item.expires_at > call.now}
         token = secrets.token_urlsafe(48)
         self._downloads[token] = _Download(
             gzip.compress(plain, mtime=0) if zipped else plain,
-            "application/x-gzip" if zipped else "text/plain", call.now + TOKEN_SECONDS)
+            "application/x-gzip" if zipped else "text/plain",
+            call.now + TOKEN_SECONDS,
+        )
         url = f"{self._base_url}/v3/billdownload/file?token={token}"
-        return Answer.of({
-            "hash_type": "SHA1",
-            "hash_value": hashlib.sha1(plain, usedforsecurity=False).hexdigest(),
-            "download_url": f"{url}&tartype=gzip" if zipped else url,
-        })
+        return Answer.of(
+            {
+                "hash_type": "SHA1",
+                "hash_value": hashlib.sha1(plain, usedforsecurity=False).hexdigest(),
+                "download_url": f"{url}&tartype=gzip" if zipped else url,
+            }
+        )
 
 
 def _generated_at(day: date) -> float:

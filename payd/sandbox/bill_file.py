@@ -35,10 +35,12 @@ FUND_HEADER = (
 )
 FUND_SUMMARY = "资金流水总笔数,收入笔数,收入金额,支出笔数,支出金额"
 
-_PAYMENT_ESCAPES = str.maketrans({
-    "\\": "\\\\", "'": "\\'", '"': '\\"', "`": "\\`", ",": "\\ ", "\n": "\\n", "\r": "\\r", "\t": "\\t"})
-_REFUND_ESCAPES = str.maketrans({
-    "\\": "\\\\", '"': '\\"', "`": "\\140", ",": "\\ ", "\n": "\\n", "\r": "\\r", "\t": "\\t"})
+_PAYMENT_ESCAPES = str.maketrans(
+    {"\\": "\\\\", "'": "\\'", '"': '\\"', "`": "\\`", ",": "\\ ", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+)
+_REFUND_ESCAPES = str.maketrans(
+    {"\\": "\\\\", '"': '\\"', "`": "\\140", ",": "\\ ", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +63,7 @@ def trade_bill(
     if bill_type != "REFUND":
         rows += [_payment_row(order, mchid, short=bill_type == "SUCCESS") for order in payments]
     if bill_type != "SUCCESS":
-        rows += [
-            _refund_row(record, order, mchid, as_of, long=bill_type == "REFUND") for record, order in refunds
-        ]
+        rows += [_refund_row(record, order, mchid, as_of, long=bill_type == "REFUND") for record, order in refunds]
     if not rows:
         return None
     # The rows are not sorted by time in reality (section 9.3); by number is stable and just as unhelpful.
@@ -85,13 +85,21 @@ def _payment_row(order: Order, mchid: str, *, short: bool) -> _Row:
     assert order.success_at is not None
     payer_total = order.payer_total or 0
     fee = _yuan(payer_total) * FEE_RATE
-    head = _head(order, mchid, _time(order.success_at), "SUCCESS", _money(payer_total),
-                 _money(order.total - payer_total), _PAYMENT_ESCAPES)
+    head = _head(
+        order,
+        mchid,
+        _time(order.success_at),
+        "SUCCESS",
+        _money(payer_total),
+        _money(order.total - payer_total),
+        _PAYMENT_ESCAPES,
+    )
     no_refund = () if short else ("0", "0", "0.00", "0.00", "", "")
     asked = () if short else ("0.00",)
     tail = (*_texts(order, _PAYMENT_ESCAPES), f"{fee:.5f}", "0.60%", _money(order.total))
     return _Row(
-        (*head, *no_refund, *tail, *asked, ""), settlement=_yuan(payer_total), fee=fee, total=_yuan(order.total))
+        (*head, *no_refund, *tail, *asked, ""), settlement=_yuan(payer_total), fee=fee, total=_yuan(order.total)
+    )
 
 
 def _refund_row(record: Refund, order: Order, mchid: str, as_of: float, *, long: bool) -> _Row:
@@ -100,13 +108,17 @@ def _refund_row(record: Refund, order: Order, mchid: str, as_of: float, *, long:
     times = (_time(record.created_at), _time(record.success_at) if succeeded else "") if long else ()
     head = _head(order, mchid, _time(record.created_at), "REFUND", "0.00", "0.00", _REFUND_ESCAPES)
     columns = (
-        record.refund_id, record.out_refund_no, _money(record.payer_refund), "0.00",
-        "ORIGINAL", _refund_state(record, as_of),
+        record.refund_id,
+        record.out_refund_no,
+        _money(record.payer_refund),
+        "0.00",
+        "ORIGINAL",
+        _refund_state(record, as_of),
     )
     tail = (*_texts(order, _REFUND_ESCAPES), f"{fee:.5f}", "0.60%", "0.00", _money(record.refund), "")
     return _Row(
-        (*head, *times, *columns, *tail), refunded=_yuan(record.payer_refund), fee=fee,
-        asked_back=_yuan(record.refund))
+        (*head, *times, *columns, *tail), refunded=_yuan(record.payer_refund), fee=fee, asked_back=_yuan(record.refund)
+    )
 
 
 def _refund_state(record: Refund, as_of: float) -> str:
@@ -122,9 +134,20 @@ def _head(
     order: Order, mchid: str, when: str, state: str, settlement: str, coupon: str, escapes: dict[int, str]
 ) -> tuple[str, ...]:
     return (
-        when, order.request["appid"], mchid, "0", order.device_id.translate(escapes),
-        str(order.transaction_id), order.out_trade_no, order.openid or "", TRADE_TYPES[order.product], state,
-        order.bank_type or "", "CNY", settlement, coupon,
+        when,
+        order.request["appid"],
+        mchid,
+        "0",
+        order.device_id.translate(escapes),
+        str(order.transaction_id),
+        order.out_trade_no,
+        order.openid or "",
+        TRADE_TYPES[order.product],
+        state,
+        order.bank_type or "",
+        "CNY",
+        settlement,
+        coupon,
     )
 
 
@@ -149,7 +172,8 @@ class _Movement:
 def fund_bill(day: str, *, orders: Iterable[Order], refunds: Iterable[Refund]) -> bytes | None:
     """The fund-flow bill of the basic account for one day, with the balance running since the beginning."""
     movements = sorted(
-        [*_payment_movements(orders), *_refund_movements(refunds)], key=lambda item: (item.at, item.business_id))
+        [*_payment_movements(orders), *_refund_movements(refunds)], key=lambda item: (item.at, item.business_id)
+    )
     balance, records = 0, []
     amounts: list[int] = []
     for movement in movements:
@@ -160,8 +184,13 @@ def fund_bill(day: str, *, orders: Iterable[Order], refunds: Iterable[Refund]) -
     if not records:
         return None
     incoming, outgoing = [fen for fen in amounts if fen > 0], [-fen for fen in amounts if fen < 0]
-    totals = [f"{len(amounts)}.0", f"{len(incoming)}.0", _loose(_yuan(sum(incoming))),
-              f"{len(outgoing)}.0", _loose(_yuan(sum(outgoing)))]
+    totals = [
+        f"{len(amounts)}.0",
+        f"{len(incoming)}.0",
+        _loose(_yuan(sum(incoming))),
+        f"{len(outgoing)}.0",
+        _loose(_yuan(sum(outgoing))),
+    ]
     return _file(FUND_HEADER, records, FUND_SUMMARY, totals)
 
 
@@ -173,8 +202,9 @@ def _payment_movements(orders: Iterable[Order]) -> Iterable[_Movement]:
         fee = _fee_fen(paid)
         yield _Movement(order.success_at, order.transaction_id, "交易", paid, "", order.out_trade_no)
         if fee:
-            yield _Movement(order.success_at, order.transaction_id, "扣除交易手续费", -fee,
-                            "费率0.60%", order.out_trade_no)
+            yield _Movement(
+                order.success_at, order.transaction_id, "扣除交易手续费", -fee, "费率0.60%", order.out_trade_no
+            )
 
 
 def _refund_movements(refunds: Iterable[Refund]) -> Iterable[_Movement]:
@@ -191,9 +221,17 @@ def _fund_fields(movement: _Movement, balance: int) -> tuple[str, ...]:
     seed = f"{movement.business_id}/{movement.name}".encode()
     flow_id = int.from_bytes(hashlib.blake2b(seed, digest_size=8).digest()) % 10**16
     return (
-        _time(movement.at), movement.business_id, f"{flow_id:016d}", movement.name, movement.name,
-        "收入" if movement.fen > 0 else "支出", _money(abs(movement.fen)), _money(balance), "system",
-        movement.remark, movement.voucher,
+        _time(movement.at),
+        movement.business_id,
+        f"{flow_id:016d}",
+        movement.name,
+        movement.name,
+        "收入" if movement.fen > 0 else "支出",
+        _money(abs(movement.fen)),
+        _money(balance),
+        "system",
+        movement.remark,
+        movement.voucher,
     )
 
 

@@ -36,9 +36,7 @@ class BookFile:
             self._db.execute("COMMIT")
         except sqlite3.Error as exc:
             self._db.close()
-            raise DirectoryRefused(
-                f"{path}: {exc}. Is another simulator running on this directory?"
-            ) from exc
+            raise DirectoryRefused(f"{path}: {exc}. Is another simulator running on this directory?") from exc
 
     def load(self, kind: str) -> list[dict[str, Any]]:
         """Every object of ``kind``, in the order of their ids."""

@@ -16,7 +16,8 @@ class CallLog:
     def __init__(self) -> None:
         self._counters: dict[str, Counter[str]] = {}
         self._calls: deque[tuple[float, str, str, str, int | None, str | None, str | None, bool]] = deque(
-            maxlen=KEPT_CALLS)
+            maxlen=KEPT_CALLS
+        )
 
     def record(
         self,
@@ -45,6 +46,4 @@ class CallLog:
     def recent(self) -> list[dict[str, Any]]:
         """The last calls, oldest first."""
         names = ("at", "api", "method", "target", "status", "code", "fault", "executed")
-        return [
-            {**dict(zip(names, call, strict=True)), "at": rfc3339(call[0])} for call in self._calls
-        ]
+        return [{**dict(zip(names, call, strict=True)), "at": rfc3339(call[0])} for call in self._calls]

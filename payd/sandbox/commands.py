@@ -20,24 +20,46 @@ from payd.sandbox.errors import ControlRefused, DirectoryRefused, ListenRefused,
 
 EXIT_REFUSED, EXIT_USAGE, EXIT_TEMPORARY, EXIT_CONFIG = 1, 2, 75, 78
 _EXITS: tuple[tuple[type[SandboxError], int], ...] = (
-    (ControlRefused, EXIT_REFUSED), (SimulatorUnreachable, EXIT_TEMPORARY), (ListenRefused, EXIT_TEMPORARY),
-    (DirectoryRefused, EXIT_CONFIG), (SandboxError, EXIT_USAGE),
+    (ControlRefused, EXIT_REFUSED),
+    (SimulatorUnreachable, EXIT_TEMPORARY),
+    (ListenRefused, EXIT_TEMPORARY),
+    (DirectoryRefused, EXIT_CONFIG),
+    (SandboxError, EXIT_USAGE),
 )
 _STATE_COLOURS = {
-    "SUCCESS": "green", "delivered": "green", "REFUND": "cyan", "NOTPAY": "yellow", "PROCESSING": "yellow",
-    "waiting": "yellow", "CLOSED": "red", "ABNORMAL": "red", "given_up": "red", "PAYERROR": "red",
+    "SUCCESS": "green",
+    "delivered": "green",
+    "REFUND": "cyan",
+    "NOTPAY": "yellow",
+    "PROCESSING": "yellow",
+    "waiting": "yellow",
+    "CLOSED": "red",
+    "ABNORMAL": "red",
+    "given_up": "red",
+    "PAYERROR": "red",
 }
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--dir", "directory", type=click.Path(path_type=Path, file_okay=False), default=Path("sandbox"),
-              show_default=True, help="The simulated merchant's folder; filled when it is empty.")
+@click.option(
+    "--dir",
+    "directory",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("sandbox"),
+    show_default=True,
+    help="The simulated merchant's folder; filled when it is empty.",
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Loopback address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, show_default=True)
 @click.option("--backup-port", type=click.IntRange(0, 65535), help="Also listen here as WeChat's backup host.")
 @click.option("--seed", type=int, help="Make identifiers and nuisances the same in every run.")
-@click.option("--nuisance", type=click.FloatRange(0, 1), default=0.0, show_default=True,
-              help="Share of requests and callbacks that go wrong at random.")
+@click.option(
+    "--nuisance",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="Share of requests and callbacks that go wrong at random.",
+)
 @click.option("--no-persist", is_flag=True, help="Keep the book in memory only.")
 @click.option("--no-rate-limits", is_flag=True, help="Do not enforce WeChat's published rate limits.")
 @click.pass_context
@@ -59,8 +81,15 @@ def _run(options: dict[str, Any]) -> None:
     if options["no_rate_limits"]:
         switches["rate_limits"] = False
     run_alone(
-        options["directory"], host=options["host"], port=options["port"], backup_port=options["backup_port"],
-        seed=options["seed"], persist=not options["no_persist"], switches=switches, announce=_line)
+        options["directory"],
+        host=options["host"],
+        port=options["port"],
+        backup_port=options["backup_port"],
+        seed=options["seed"],
+        persist=not options["no_persist"],
+        switches=switches,
+        announce=_line,
+    )
 
 
 def _line(text: str) -> None:
@@ -72,8 +101,13 @@ def _line(text: str) -> None:
 def _connected(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that say where the simulator is."""
     command = click.option("--json", "as_json", is_flag=True, help="Print the whole answer as JSON.")(command)
-    command = click.option("--config", type=click.Path(path_type=Path), default=Path("config.json"),
-                           show_default=True, help="Configuration that tells where the simulator is.")(command)
+    command = click.option(
+        "--config",
+        type=click.Path(path_type=Path),
+        default=Path("config.json"),
+        show_default=True,
+        help="Configuration that tells where the simulator is.",
+    )(command)
     return click.option("--url", help="The simulator, e.g. http://127.0.0.1:8081.")(command)
 
 
@@ -84,26 +118,46 @@ def _connected(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--no-notify", is_flag=True, help="WeChat sends no notification (as if all were lost).")
 @click.option("--force", is_flag=True, help="Pay a closed or expired order: late money.")
 @_connected
-def pay(out_trade_no: str, openid: str | None, payer_total: int | None, no_notify: bool, force: bool,
-        **where: Any) -> None:
+def pay(
+    out_trade_no: str, openid: str | None, payer_total: int | None, no_notify: bool, force: bool, **where: Any
+) -> None:
     """Pay an order as its payer would."""
     body: dict[str, Any] = {"out_trade_no": out_trade_no, "notify": not no_notify, "force": force}
     body |= {name: value for name, value in (("openid", openid), ("payer_total", payer_total)) if value is not None}
-    _call(where, "POST", "pay", body, lambda order: [
-        f"{out_trade_no} {_state(order['trade_state'])} {order['transaction_id']} "
-        f"{order['amount']['payer_total']} fen"])
+    _call(
+        where,
+        "POST",
+        "pay",
+        body,
+        lambda order: [
+            f"{out_trade_no} {_state(order['trade_state'])} {order['transaction_id']} "
+            f"{order['amount']['payer_total']} fen"
+        ],
+    )
 
 
 @sandbox.command()
 @click.argument("out_trade_no")
-@click.option("--trade-state", type=click.Choice(["NOTPAY", "PAYERROR", "REVOKED"]), default="NOTPAY",
-              show_default=True, help="What the order becomes.")
+@click.option(
+    "--trade-state",
+    type=click.Choice(["NOTPAY", "PAYERROR", "REVOKED"]),
+    default="NOTPAY",
+    show_default=True,
+    help="What the order becomes.",
+)
 @_connected
 def fail(out_trade_no: str, trade_state: str, **where: Any) -> None:
     """Let a payment attempt fail; the order stays unpaid."""
     body = {"out_trade_no": out_trade_no, "trade_state": trade_state}
-    _call(where, "POST", "fail", body, lambda order: [
-        f"{out_trade_no} {_state(order['trade_state'])} after {order['failed_attempts']} failed attempts"])
+    _call(
+        where,
+        "POST",
+        "fail",
+        body,
+        lambda order: [
+            f"{out_trade_no} {_state(order['trade_state'])} after {order['failed_attempts']} failed attempts"
+        ],
+    )
 
 
 @sandbox.command()
@@ -112,8 +166,15 @@ def fail(out_trade_no: str, trade_state: str, **where: Any) -> None:
 @_connected
 def refund(out_refund_no: str, status: str, **where: Any) -> None:
     """End a refund as STATUS now; PROCESSING holds it until you end it."""
-    _call(where, "POST", f"refunds/{out_refund_no}", {"status": status}, lambda record: [
-        f"{out_refund_no} {_state(record['status'])} {record['refund_id']} {record['amount']['refund']} fen"])
+    _call(
+        where,
+        "POST",
+        f"refunds/{out_refund_no}",
+        {"status": status},
+        lambda record: [
+            f"{out_refund_no} {_state(record['status'])} {record['refund_id']} {record['amount']['refund']} fen"
+        ],
+    )
 
 
 @sandbox.command()
@@ -125,8 +186,16 @@ def refund(out_refund_no: str, status: str, **where: Any) -> None:
 @click.option("--seconds", type=float, help="How long or how far, where the kind has a measure.")
 @click.option("--clear", is_flag=True, help="Forget every fault.")
 @_connected
-def fault(target: str | None, kind: str | None, times: int | None, always: bool, match: str | None,
-          seconds: float | None, clear: bool, **where: Any) -> None:
+def fault(
+    target: str | None,
+    kind: str | None,
+    times: int | None,
+    always: bool,
+    match: str | None,
+    seconds: float | None,
+    clear: bool,
+    **where: Any,
+) -> None:
     """Let something go wrong: `fault prepay hang_after`. Without arguments list faults and kinds."""
     if clear:
         _call(where, "DELETE", "faults", None, lambda answer: [f"{answer['cleared']} faults cleared"])
@@ -160,14 +229,24 @@ def clock(advance_seconds: float | None, **where: Any) -> None:
     if advance_seconds is None:
         _call(where, "GET", "clock", None, lambda answer: [answer["now"]])
         return
-    _call(where, "POST", "clock", {"advance_seconds": advance_seconds}, lambda answer: [
-        f"{answer['now']} ({answer['fired']} things happened on the way)"])
+    _call(
+        where,
+        "POST",
+        "clock",
+        {"advance_seconds": advance_seconds},
+        lambda answer: [f"{answer['now']} ({answer['fired']} things happened on the way)"],
+    )
 
 
 @sandbox.command()
 @click.option("--mode", type=click.Choice(["public_key", "certificate", "both"]), help="Which keys sign.")
-@click.option("--rotate", is_flag=False, flag_value="now", type=click.Choice(["now", "publish", "switch", "retire"]),
-              help="Rotate the platform certificate: at once, or step by step.")
+@click.option(
+    "--rotate",
+    is_flag=False,
+    flag_value="now",
+    type=click.Choice(["now", "publish", "switch", "retire"]),
+    help="Rotate the platform certificate: at once, or step by step.",
+)
 @_connected
 def keys(mode: str | None, rotate: str | None, **where: Any) -> None:
     """Show or change the platform keys."""
@@ -176,11 +255,21 @@ def keys(mode: str | None, rotate: str | None, **where: Any) -> None:
         body["mode"] = mode
     if rotate is not None:
         body["rotate"] = True if rotate == "now" else rotate
-    _call(where, "POST" if body else "GET", "keys", body or None, lambda answer: [
-        f"mode {answer['mode']}", f"public key {answer['public_key_id']}",
-        *(f"certificate {item['serial_no']} until {item['expire_time']}"
-          + (" (signs)" if item["serial_no"] == answer["signing_certificate"] else "")
-          for item in answer["certificates"])])
+    _call(
+        where,
+        "POST" if body else "GET",
+        "keys",
+        body or None,
+        lambda answer: [
+            f"mode {answer['mode']}",
+            f"public key {answer['public_key_id']}",
+            *(
+                f"certificate {item['serial_no']} until {item['expire_time']}"
+                + (" (signs)" if item["serial_no"] == answer["signing_certificate"] else "")
+                for item in answer["certificates"]
+            ),
+        ],
+    )
 
 
 @sandbox.command()
@@ -196,16 +285,23 @@ def book(out_trade_no: str | None, limit: int, **where: Any) -> None:
 def _book_lines(answer: dict[str, Any]) -> list[str]:
     lines = [
         f"order   {order['out_trade_no']:32} {_state(order['trade_state'])} {order['amount']['total']} fen "
-        f"{order['created_at']}" for order in answer["orders"]]
+        f"{order['created_at']}"
+        for order in answer["orders"]
+    ]
     lines += [
         f"refund  {record['out_refund_no']:32} {_state(record['status'])} {record['amount']['refund']} fen "
-        f"{record['create_time']}" for record in answer["refunds"]]
+        f"{record['create_time']}"
+        for record in answer["refunds"]
+    ]
     for note in answer["notifications"]:
         heard = [str(attempt["status"] or attempt["error"]) for attempt in note["attempts"]]
         lines.append(f"notice  {note['id']} {note['event_type']} {_state(note['state'])} [{', '.join(heard)}]")
     totals = answer["totals"]
-    return [*lines, f"{totals['orders']} orders, {totals['refunds']} refunds, {totals['notifications']} "
-                    f"notifications; {totals['paid_fen']} fen paid, {totals['refunded_fen']} fen refunded"]
+    return [
+        *lines,
+        f"{totals['orders']} orders, {totals['refunds']} refunds, {totals['notifications']} "
+        f"notifications; {totals['paid_fen']} fen paid, {totals['refunded_fen']} fen refunded",
+    ]
 
 
 @sandbox.command()
@@ -217,13 +313,34 @@ def _book_lines(answer: dict[str, Any]) -> list[str]:
 @click.option("--stale", type=int, default=0, help="Signed so many seconds ago.")
 @click.option("--tamper", multiple=True, metavar="NAME=JSON", help="Change the plaintext, e.g. amount.total=1.")
 @_connected
-def resend(notification_id: str, duplicate: int, probe: bool, wrong_serial: bool, wrong_signature: bool,
-           stale: int, tamper: tuple[str, ...], **where: Any) -> None:
+def resend(
+    notification_id: str,
+    duplicate: int,
+    probe: bool,
+    wrong_serial: bool,
+    wrong_signature: bool,
+    stale: int,
+    tamper: tuple[str, ...],
+    **where: Any,
+) -> None:
     """Send a notification again, as it was or tampered with."""
-    body = {"duplicate": duplicate, "probe": probe, "wrong_serial": wrong_serial,
-            "wrong_signature": wrong_signature, "stale_seconds": stale, "tamper": dict(map(_assignment, tamper))}
-    _call(where, "POST", f"notifications/{notification_id}/resend", body, lambda answer: [
-        f"answered {item['status'] or item['error']} in {item['duration_ms']} ms" for item in answer["answers"]])
+    body = {
+        "duplicate": duplicate,
+        "probe": probe,
+        "wrong_serial": wrong_serial,
+        "wrong_signature": wrong_signature,
+        "stale_seconds": stale,
+        "tamper": dict(map(_assignment, tamper)),
+    }
+    _call(
+        where,
+        "POST",
+        f"notifications/{notification_id}/resend",
+        body,
+        lambda answer: [
+            f"answered {item['status'] or item['error']} in {item['duration_ms']} ms" for item in answer["answers"]
+        ],
+    )
 
 
 def _assignment(text: str) -> tuple[str, Any]:
@@ -237,7 +354,10 @@ def _assignment(text: str) -> tuple[str, Any]:
 
 
 def _call(
-    where: dict[str, Any], method: str, path: str, body: dict[str, Any] | None,
+    where: dict[str, Any],
+    method: str,
+    path: str,
+    body: dict[str, Any] | None,
     lines: Callable[[dict[str, Any]], list[str]],
 ) -> None:
     """Make one control call and print its answer, for people or as JSON."""

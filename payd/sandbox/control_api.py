@@ -118,9 +118,9 @@ class ControlApi:
             # A fault of the simulator itself: the caller must hear of it and the log must show where.
             _log.exception("control call %s %s failed", request.method, request.path)
             answer = Answer.of({"code": "SIMULATOR_FAILED", "message": repr(exc)}, 500)
-        headers = HTTPHeaders({
-            "Content-Type": answer.content_type, "Content-Length": str(len(answer.body)),
-            "Cache-Control": "no-store"})
+        headers = HTTPHeaders(
+            {"Content-Type": answer.content_type, "Content-Length": str(len(answer.body)), "Cache-Control": "no-store"}
+        )
         wire.write(request, answer, headers)
 
     def _admit(self, request: HTTPServerRequest) -> tuple[Handler, Control]:
@@ -135,8 +135,10 @@ class ControlApi:
         if handler is None:
             known = any(name == template for _, name in self._routes)
             raise ControlRefused(
-                "METHOD_NOT_ALLOWED" if known else "NOT_FOUND", f"no {request.method} {request.path}",
-                status=405 if known else 404)
+                "METHOD_NOT_ALLOWED" if known else "NOT_FOUND",
+                f"no {request.method} {request.path}",
+                status=405 if known else 404,
+            )
         key = unquote(path.split("/")[1]) if "/" in path else ""
         return handler, Control(key, dict(parse_qsl(request.query)), _json(request))
 
@@ -161,9 +163,12 @@ class ControlApi:
         if "pay_params" in body:
             self._payer.check_pay_params(order, _typed(body, "pay_params", dict))
         payment = Payment(
-            openid=_typed(body, "openid", str), payer_total=_typed(body, "payer_total", int),
+            openid=_typed(body, "openid", str),
+            payer_total=_typed(body, "payer_total", int),
             bank_type=_typed(body, "bank_type", str) or "OTHERS",
-            notify=_typed(body, "notify", bool) is not False, force=_typed(body, "force", bool) is True)
+            notify=_typed(body, "notify", bool) is not False,
+            force=_typed(body, "force", bool) is True,
+        )
         paid = self._payer.pay(order, payment)
         self._world.commit()
         if _typed(body, "wait", bool):
@@ -222,8 +227,7 @@ class ControlApi:
         seconds = control.body.get("advance_seconds")
         number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
         if not number or not 0 <= float(seconds or 0) <= LONGEST_ADVANCE_SECONDS:
-            raise ControlRefused(
-                "PARAM_ERROR", f"advance_seconds must be 0 to {LONGEST_ADVANCE_SECONDS}", status=400)
+            raise ControlRefused("PARAM_ERROR", f"advance_seconds must be 0 to {LONGEST_ADVANCE_SECONDS}", status=400)
         fired = await self._world.agenda.advance(float(seconds or 0))
         self._world.book.set_meta(offset_seconds=self._world.clock.offset_seconds)
         return control_views.clock(self._world) | {"fired": fired}
@@ -250,8 +254,12 @@ class ControlApi:
         if limit is not None and not limit.isdigit():
             raise ControlRefused("PARAM_ERROR", "limit must be a whole number", status=400)
         snapshot = control_views.snapshot(
-            self._world, self._faults, self._log, out_trade_no=control.query.get("out_trade_no"),
-            limit=None if limit is None else int(limit))
+            self._world,
+            self._faults,
+            self._log,
+            out_trade_no=control.query.get("out_trade_no"),
+            limit=None if limit is None else int(limit),
+        )
         # Records are frozen, so a thread can write a large book down while the loop goes on.
         return await asyncio.get_running_loop().run_in_executor(None, control_views.book, snapshot)
 
@@ -273,9 +281,13 @@ class ControlApi:
         tampering = Tampering.parse({name: value for name, value in body.items() if name not in own})
         original_type = _typed(body, "original_type", str) or "transaction"
         notification = self._notifier.announce(
-            self._world.clock.now(), event_type=_typed(body, "event_type", str) or "TRANSACTION.SUCCESS",
-            original_type=original_type, summary=_typed(body, "summary", str) or "支付成功",
-            plaintext=_typed(body, "plaintext", dict) or {}, url=url)
+            self._world.clock.now(),
+            event_type=_typed(body, "event_type", str) or "TRANSACTION.SUCCESS",
+            original_type=original_type,
+            summary=_typed(body, "summary", str) or "支付成功",
+            plaintext=_typed(body, "plaintext", dict) or {},
+            url=url,
+        )
         self._world.book.put(replace(notification, next_at=None, state="crafted"))
         return await self._send(notification.id, tampering)
 
@@ -303,7 +315,8 @@ def _only(body: dict[str, Any], *names: str) -> None:
     unknown = sorted(body.keys() - set(names))
     if unknown:
         raise ControlRefused(
-            "PARAM_ERROR", f"unknown members: {', '.join(unknown)}; there are {', '.join(names)}", status=400)
+            "PARAM_ERROR", f"unknown members: {', '.join(unknown)}; there are {', '.join(names)}", status=400
+        )
 
 
 def _typed(body: dict[str, Any], name: str, kind: type) -> Any:

@@ -33,15 +33,15 @@ class ControlClient:
         """One control call. Raises ControlRefused for a 4xx, SimulatorUnreachable for everything else."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(  # noqa: S310 - the scheme was checked in __init__
-            f"{self._url}/_sandbox/{path}", data=data, method=method, headers={"Content-Type": "application/json"})
+            f"{self._url}/_sandbox/{path}", data=data, method=method, headers={"Content-Type": "application/json"}
+        )
         try:
             with self._opener.open(request, timeout=TIMEOUT_SECONDS) as response:
                 return _object(response.read(), self._url)
         except urllib.error.HTTPError as exc:
             with exc:
                 answer = _object(exc.read(), self._url)
-            raise ControlRefused(
-                str(answer.get("code")), str(answer.get("message")), status=exc.code) from exc
+            raise ControlRefused(str(answer.get("code")), str(answer.get("message")), status=exc.code) from exc
         except OSError as exc:
             reason = getattr(exc, "reason", exc)
             raise SimulatorUnreachable(f"no simulator answers at {self._url}: {reason}") from exc

@@ -83,9 +83,7 @@ class Snapshot:
     limit: int | None
 
 
-def snapshot(
-    world: World, faults: Faults, log: CallLog, *, out_trade_no: str | None, limit: int | None
-) -> Snapshot:
+def snapshot(world: World, faults: Faults, log: CallLog, *, out_trade_no: str | None, limit: int | None) -> Snapshot:
     """Take hold of the book, for one order or for all; ``limit`` keeps the newest of each kind."""
     return Snapshot(
         merchant=world.merchant,
@@ -110,7 +108,7 @@ def book(state: Snapshot) -> dict[str, Any]:
 
     def chosen(records: list[Any]) -> list[Any]:
         kept = [item for item in records if state.out_trade_no in (None, item.out_trade_no)]
-        return kept if state.limit is None else kept[max(0, len(kept) - state.limit):]
+        return kept if state.limit is None else kept[max(0, len(kept) - state.limit) :]
 
     return {
         "orders": [order(item, state.merchant) for item in chosen(state.orders)],

@@ -36,8 +36,13 @@ class EchoApi:
             event["encrypt_echo_message"] = again  # the callback spells it differently
         if "notify_url" in body:
             self._notifier.announce(
-                call.now, event_type="SECURITY_ECHO.SUCCESS", original_type="security", summary="安全回显",
-                plaintext=event, url=body["notify_url"], schedule="echo",
+                call.now,
+                event_type="SECURITY_ECHO.SUCCESS",
+                original_type="security",
+                summary="安全回显",
+                plaintext=event,
+                url=body["notify_url"],
+                schedule="echo",
             )
         return Answer.of(answer)
 

@@ -63,9 +63,17 @@ class Tampering:
     def forged(self) -> bool:
         """True when an honest receiver must not accept this send."""
         return any(
-            (self.probe, self.wrong_signature, self.wrong_serial, self.unsigned, self.wrong_api_v3_key,
-             self.corrupt_body, self.raw_body is not None, abs(self.stale_seconds) > witness.WINDOW_SECONDS,
-             self.drop_headers)
+            (
+                self.probe,
+                self.wrong_signature,
+                self.wrong_serial,
+                self.unsigned,
+                self.wrong_api_v3_key,
+                self.corrupt_body,
+                self.raw_body is not None,
+                abs(self.stale_seconds) > witness.WINDOW_SECONDS,
+                self.drop_headers,
+            )
         )
 
 
@@ -100,8 +108,7 @@ def build(
     """Headers and body of one send; nonce, timestamp and signature are new each time (section 8.5)."""
     body = _body(notification, tampering, api_v3_key)
     headers = dict(
-        witness.signature_headers(
-            key, body, timestamp=int(wall_now) - tampering.stale_seconds, nonce=random_text(32))
+        witness.signature_headers(key, body, timestamp=int(wall_now) - tampering.stale_seconds, nonce=random_text(32))
     )
     if tampering.probe:
         headers["Wechatpay-Signature"] = witness.probe_signature()

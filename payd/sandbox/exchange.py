@@ -53,6 +53,10 @@ class Answer:
         if refusal.detail is not None:
             body["detail"] = refusal.detail
         return cls(
-            refusal.status, orjson.dumps(body, option=orjson.OPT_SORT_KEYS), refusal.suffix, refusal.code,
-            signed=refusal.signed, with_request_id=refusal.with_request_id,
+            refusal.status,
+            orjson.dumps(body, option=orjson.OPT_SORT_KEYS),
+            refusal.suffix,
+            refusal.code,
+            signed=refusal.signed,
+            with_request_id=refusal.with_request_id,
         )

@@ -34,9 +34,7 @@ class Place:
     def wrong(self, text: str, value: Any, *, suffix: int = 268435461) -> Refusal:
         """``PARAM_ERROR`` in WeChat's own pattern."""
         message = f"输入源“/{self.location}{self.pointer}”映射到{text}"
-        return param_error(
-            message, location=self.location, pointer=self.pointer, value=value, suffix=suffix
-        )
+        return param_error(message, location=self.location, pointer=self.pointer, value=value, suffix=suffix)
 
     def missing(self, label: str) -> Refusal:
         """The complaint about a required member that is not there."""
@@ -114,10 +112,12 @@ class Whole(Rule):
             raise place.wrong(f"数值字段“{self.label}”类型校验失败，此字段必须为整数", value)
         if value < self.minimum:
             raise place.wrong(
-                f"数值字段“{self.label}”规则校验失败，值低于最小值 {self.minimum}", value, suffix=_OUT_OF_RANGE)
+                f"数值字段“{self.label}”规则校验失败，值低于最小值 {self.minimum}", value, suffix=_OUT_OF_RANGE
+            )
         if value > 2**63 - 1:
             raise place.wrong(
-                f"数值字段“{self.label}”规则校验失败，值高于最大值 {2**63 - 1}", str(value), suffix=_OUT_OF_RANGE)
+                f"数值字段“{self.label}”规则校验失败，值高于最大值 {2**63 - 1}", str(value), suffix=_OUT_OF_RANGE
+            )
 
 
 @dataclass(frozen=True, slots=True)

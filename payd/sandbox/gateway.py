@@ -115,14 +115,15 @@ class Gateway:
             _check_headers(request, signed=False)
         query, body = _query(request.query), _body(request)
         named = [arguments, query or {}, body or {}]
-        subjects = tuple(
-            str(source[name]) for source in named for name in _SUBJECT_MEMBERS if name in source)
+        subjects = tuple(str(source[name]) for source in named for name in _SUBJECT_MEMBERS if name in source)
         fault = self._faults.find(route.api, subjects)
         skew = fault.seconds if fault is not None and fault.kind == "clock_skew" else 0.0
         try:
             self._witness.verify(
                 request.headers.get("Authorization"),
-                SignedText(request.method or "", request.uri or "", request.body), skew_seconds=skew)
+                SignedText(request.method or "", request.uri or "", request.body),
+                skew_seconds=skew,
+            )
         except Refusal:
             if skew and fault is not None:
                 self._faults.use(fault)
@@ -134,9 +135,13 @@ class Gateway:
         else:
             self._faults.use(fault)
         call = Call(
-            api=route.api, arguments=arguments, query=_checked_query(route.api, query),
-            body=_checked_body(request, body), wechatpay_serial=request.headers.get("Wechatpay-Serial"),
-            now=self._world.clock.now(), subjects=subjects,
+            api=route.api,
+            arguments=arguments,
+            query=_checked_query(route.api, query),
+            body=_checked_body(request, body),
+            wechatpay_serial=request.headers.get("Wechatpay-Serial"),
+            now=self._world.clock.now(),
+            subjects=subjects,
         )
         return Admitted(request, route, call, key, fault)
 
@@ -233,12 +238,17 @@ class Gateway:
         fault = admitted.fault
         headers = self._headers(admitted, answer)
         self._note(
-            admitted.request, admitted.route.api, answer.status, code=answer.code,
-            fault=None if fault is None else fault.kind, executed=fault is None or fault.plan.execute)
+            admitted.request,
+            admitted.route.api,
+            answer.status,
+            code=answer.code,
+            fault=None if fault is None else fault.kind,
+            executed=fault is None or fault.plan.execute,
+        )
         if fault is not None and fault.plan.ending == "corrupt" and answer.body:
             middle = len(answer.body) // 2
             flipped = bytes([answer.body[middle] ^ 0x01])
-            answer = replace(answer, body=answer.body[:middle] + flipped + answer.body[middle + 1:])
+            answer = replace(answer, body=answer.body[:middle] + flipped + answer.body[middle + 1 :])
         wire.write(admitted.request, answer, headers)
 
     def _headers(self, admitted: Admitted, answer: Answer) -> Any:
@@ -269,8 +279,15 @@ class Gateway:
     ) -> None:
         refused = status is not None and status >= 400 and fault is None
         self.log.record(
-            at=self._world.clock.now(), api=api, method=request.method or "", target=request.uri or "",
-            status=status, code=code, fault=fault, executed=executed and not refused)
+            at=self._world.clock.now(),
+            api=api,
+            method=request.method or "",
+            target=request.uri or "",
+            status=status,
+            code=code,
+            fault=fault,
+            executed=executed and not refused,
+        )
 
 
 def _check_headers(request: HTTPServerRequest, *, signed: bool = True) -> None:

@@ -40,8 +40,7 @@ class KeyControl:
         if mode is not None and mode not in MODES:
             raise ControlRefused("PARAM_ERROR", f"mode must be one of {', '.join(MODES)}", status=400)
         if not (rotate is None or isinstance(rotate, bool) or rotate in ROTATIONS):
-            raise ControlRefused(
-                "PARAM_ERROR", f"rotate must be true or one of {', '.join(ROTATIONS)}", status=400)
+            raise ControlRefused("PARAM_ERROR", f"rotate must be true or one of {', '.join(ROTATIONS)}", status=400)
         if rotate == "switch":
             keys.switch()  # the only step that may be refused, hence first
         keys.mode = mode or keys.mode
@@ -62,9 +61,9 @@ class KeyControl:
             current_certificate=keys.current.serial,
             retired=keys.certificates[0].serial != first,
             platform_certificates=[
-                {"certificate": key.pem.decode(),
-                 "private_key": throwaway_keys.private_pem(key.private_key).decode()}
-                for key in keys.certificates if key.serial != first
+                {"certificate": key.pem.decode(), "private_key": throwaway_keys.private_pem(key.private_key).decode()}
+                for key in keys.certificates
+                if key.serial != first
             ],
         )
         self._world.commit()
@@ -83,6 +82,7 @@ class KeyControl:
                     "expire_time": rfc3339(key.certificate.not_valid_after_utc.timestamp()),
                     "pem": key.pem.decode(),
                 }
-                for key in keys.certificates if key.certificate is not None
+                for key in keys.certificates
+                if key.certificate is not None
             ],
         }

@@ -81,8 +81,14 @@ class LoopbackPoster:
     async def post(self, url: str, headers: dict[str, str], body: bytes) -> Heard:
         """POST once, without redirects, within five seconds. Never raises for what the receiver does."""
         request = HTTPRequest(
-            url, method="POST", headers=headers, body=body, follow_redirects=False,
-            connect_timeout=TIMEOUT_SECONDS, request_timeout=TIMEOUT_SECONDS, decompress_response=False,
+            url,
+            method="POST",
+            headers=headers,
+            body=body,
+            follow_redirects=False,
+            connect_timeout=TIMEOUT_SECONDS,
+            request_timeout=TIMEOUT_SECONDS,
+            decompress_response=False,
         )
         async with self._free:
             return await self._fetch(request)

@@ -181,7 +181,8 @@ def _write_new(directory: Path, *, host: str, port: int) -> None:
     root = throwaway_keys.new_root(root_key)
     merchant_cert = throwaway_keys.issue(mchid, "payd sandbox merchant", merchant_key, root, root_key)
     platform_cert = throwaway_keys.issue(
-        throwaway_keys.PLATFORM_COMMON_NAME, "payd sandbox platform", platform_key, root, root_key)
+        throwaway_keys.PLATFORM_COMMON_NAME, "payd sandbox platform", platform_key, root, root_key
+    )
     facts = {
         "made_by": "payd sandbox",
         "warning": _WARNING,

@@ -51,8 +51,12 @@ class Notifier:
     def announce_payment(self, order: Order, now: float) -> Notification:
         """TRANSACTION.SUCCESS to the order's own ``notify_url``."""
         return self.announce(
-            now, event_type="TRANSACTION.SUCCESS", original_type="transaction", summary="支付成功",
-            plaintext=views.payment_event(order, self._world.merchant), url=order.request["notify_url"],
+            now,
+            event_type="TRANSACTION.SUCCESS",
+            original_type="transaction",
+            summary="支付成功",
+            plaintext=views.payment_event(order, self._world.merchant),
+            url=order.request["notify_url"],
             out_trade_no=order.out_trade_no,
         )
 
@@ -63,9 +67,14 @@ class Notifier:
             return None
         event_type, summary = REFUND_EVENTS[record.status]
         return self.announce(
-            now, event_type=event_type, original_type="refund", summary=summary,
-            plaintext=views.refund_event(record, self._world.merchant), url=url,
-            out_trade_no=record.out_trade_no, out_refund_no=record.out_refund_no,
+            now,
+            event_type=event_type,
+            original_type="refund",
+            summary=summary,
+            plaintext=views.refund_event(record, self._world.merchant),
+            url=url,
+            out_trade_no=record.out_trade_no,
+            out_refund_no=record.out_refund_no,
         )
 
     def announce(
@@ -161,8 +170,7 @@ class Notifier:
         if fault is not None and kind == "stale":
             tampering = Tampering(stale_seconds=int(fault.seconds))
         copies = 2 if kind == "duplicate" else 1
-        heard = await asyncio.gather(
-            *(self._send(key, tampering, fault=kind) for _ in range(copies)))
+        heard = await asyncio.gather(*(self._send(key, tampering, fault=kind) for _ in range(copies)))
         if any(item.status in (200, 204) for item in heard) and not tampering.forged:
             self._end(key, "delivered")
         else:
@@ -187,8 +195,7 @@ class Notifier:
         notification = self._world.book.notifications[key]
         if not is_loopback_url(notification.url):
             return [self._record(key, None, fault="refused_by_guard")]
-        heard = await asyncio.gather(
-            *(self._send(key, tampering, fault="resend") for _ in range(tampering.duplicate)))
+        heard = await asyncio.gather(*(self._send(key, tampering, fault="resend") for _ in range(tampering.duplicate)))
         self._world.commit()
         return list(heard)
 
@@ -196,7 +203,10 @@ class Notifier:
         notification = self._world.book.notifications[key]
         signer = self._world.keys.callback_signer(len(notification.attempts))
         headers, body = envelope.build(
-            notification, tampering, key=signer, api_v3_key=self._world.merchant.api_v3_key,
+            notification,
+            tampering,
+            key=signer,
+            api_v3_key=self._world.merchant.api_v3_key,
             wall_now=self._world.clock.wall(),
         )
         heard = await self._poster.post(notification.url, headers, body)

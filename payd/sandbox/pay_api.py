@@ -59,8 +59,11 @@ class PayApi:
         if body["appid"] not in self._world.vault.appids:
             raise refusal("appid_mchid")
         if "detail" in body and len(orjson.dumps(body["detail"])) > DETAIL_BYTES:
-            raise Place("body").at("detail").wrong(
-                f"对象字段“优惠功能”规则校验失败，字节数大于最大值 {DETAIL_BYTES}", None)
+            raise (
+                Place("body")
+                .at("detail")
+                .wrong(f"对象字段“优惠功能”规则校验失败，字节数大于最大值 {DETAIL_BYTES}", None)
+            )
 
     def _check_mchid(self, body: dict[str, Any]) -> None:
         """A body that names another merchant than the Authorization header (section 1.1)."""
@@ -73,8 +76,7 @@ class PayApi:
         if "time_expire" in body:
             wanted = parse_rfc3339(body["time_expire"])
             assert wanted is not None
-            payable_until = min(
-                max(wanted, now + SHORTEST_EXPIRY_SECONDS), now + LONGEST_EXPIRY_SECONDS)
+            payable_until = min(max(wanted, now + SHORTEST_EXPIRY_SECONDS), now + LONGEST_EXPIRY_SECONDS)
         prepay_id = self._world.identifiers.prepay_id(now)
         return Order(
             out_trade_no=body["out_trade_no"],
@@ -104,7 +106,10 @@ class PayApi:
             raise refusal("order_closed")
         prepay_id = self._world.identifiers.prepay_id(now)
         return replace(
-            order, prepay_id=prepay_id, pay_url=self._pay_url(product, prepay_id), prepaid_at=now,
+            order,
+            prepay_id=prepay_id,
+            pay_url=self._pay_url(product, prepay_id),
+            prepaid_at=now,
             prepay_count=order.prepay_count + 1,
         )
 

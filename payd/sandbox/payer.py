@@ -17,8 +17,7 @@ from payd.sandbox.world import World
 FAILURES = ("NOTPAY", "PAYERROR", "REVOKED")
 _CLIENT_WINDOW_SECONDS = 7200
 _JSAPI_MEMBERS = frozenset(("appId", "timeStamp", "nonceStr", "package", "signType", "paySign"))
-_APP_MEMBERS = frozenset(
-    ("appId", "partnerId", "prepayId", "packageValue", "nonceStr", "timeStamp", "sign"))
+_APP_MEMBERS = frozenset(("appId", "partnerId", "prepayId", "packageValue", "nonceStr", "timeStamp", "sign"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +89,13 @@ class Payer:
         members = _APP_MEMBERS if app else _JSAPI_MEMBERS
         if params.keys() != members or not all(isinstance(value, str) for value in params.values()):
             raise ControlRefused(
-                "PAY_PARAMS_INVALID", f"must be exactly these, as strings: {', '.join(sorted(members))}",
-                status=400)
+                "PAY_PARAMS_INVALID", f"must be exactly these, as strings: {', '.join(sorted(members))}", status=400
+            )
         wanted = {"appId": order.request["appid"]} | (
-            {"partnerId": self._world.merchant.mchid, "prepayId": order.prepay_id,
-             "packageValue": "Sign=WXPay"}
-            if app else {"package": f"prepay_id={order.prepay_id}", "signType": "RSA"})
+            {"partnerId": self._world.merchant.mchid, "prepayId": order.prepay_id, "packageValue": "Sign=WXPay"}
+            if app
+            else {"package": f"prepay_id={order.prepay_id}", "signType": "RSA"}
+        )
         wrong = [name for name, value in wanted.items() if params[name] != value]
         timestamp = params["timeStamp"]
         if not timestamp.isdigit() or abs(self._world.clock.wall() - int(timestamp)) > _CLIENT_WINDOW_SECONDS:

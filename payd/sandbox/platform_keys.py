@@ -85,8 +85,11 @@ class PlatformKeys:
         """A fresh platform certificate. Slow: call it in a thread, then ``publish`` the result."""
         key = throwaway_keys.new_key()
         certificate = throwaway_keys.issue(
-            throwaway_keys.PLATFORM_COMMON_NAME, "payd sandbox platform", key,
-            self._vault.root, self._vault.root_key,
+            throwaway_keys.PLATFORM_COMMON_NAME,
+            "payd sandbox platform",
+            key,
+            self._vault.root,
+            self._vault.root_key,
         )
         return PlatformKey(throwaway_keys.serial_text(certificate), key, certificate)
 
@@ -102,4 +105,4 @@ class PlatformKeys:
 
     def retire(self) -> None:
         """Forget every certificate older than the one that signs."""
-        self.certificates = self.certificates[self.certificates.index(self.current):]
+        self.certificates = self.certificates[self.certificates.index(self.current) :]

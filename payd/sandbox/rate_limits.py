@@ -10,8 +10,14 @@ from collections.abc import Callable
 
 #: api -> requests per second
 RATES: dict[str, float] = {
-    "prepay_jsapi": 500, "refund": 150, "refund_failing": 6, "refund_query": 300, "abnormal_refund": 150,
-    "certificates": 1000, "trade_bill": 3, "fund_bill": 3,
+    "prepay_jsapi": 500,
+    "refund": 150,
+    "refund_failing": 6,
+    "refund_query": 300,
+    "abnormal_refund": 150,
+    "certificates": 1000,
+    "trade_bill": 3,
+    "fund_bill": 3,
 }
 BURST_SECONDS = 2.0
 MINIMUM_BURST = 10.0

@@ -139,7 +139,10 @@ class RefundApi:
             raise refusal("refund_not_abnormal")
         settle_at = call.now + self._world.switches.refund_delay_seconds
         record = replace(
-            record, status="PROCESSING", settle_at=settle_at, settle_as="SUCCESS",
+            record,
+            status="PROCESSING",
+            settle_at=settle_at,
+            settle_as="SUCCESS",
             channel="OTHER_BANKCARD" if card else record.channel,
             user_received_account=card or "商户结算银行账户",
         )
@@ -177,5 +180,3 @@ class RefundApi:
         if self._world.switches.notify_refunds:
             self._notifier.announce_refund(finished, now)
         return finished
-
-

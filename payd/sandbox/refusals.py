@@ -17,7 +17,11 @@ REFUSALS: dict[str, tuple[int, str, str, int]] = {
     "body_not_json": (400, "PARAM_ERROR", "请求体不是合法的JSON对象", 268435461),
     "platform_serial_wrong": (400, "PARAM_ERROR", "平台证书序列号Wechatpay-Serial错误", 268435461),
     "platform_serial_missing": (
-        400, "PARAM_ERROR", "HTTP header缺少微信支付平台证书序列号(Wechatpay-Serial)", 268435461),
+        400,
+        "PARAM_ERROR",
+        "HTTP header缺少微信支付平台证书序列号(Wechatpay-Serial)",
+        268435461,
+    ),
     "sensitive_field": (400, "PARAM_ERROR", "敏感字段解密失败，请使用微信支付公钥或平台证书加密", 268435461),
     "mchid_body": (400, "PARAM_ERROR", "http header中的mchid与post payload中的mchid不匹配", 268447843),
     "mchid_query": (400, "PARAM_ERROR", "http header中的mchid与query中的mchid不匹配", 268447843),
@@ -40,8 +44,12 @@ REFUSALS: dict[str, tuple[int, str, str, int]] = {
     "refund_not_abnormal": (400, "INVALID_REQUEST", "退款单状态不为退款异常，不支持发起异常退款", 268435461),
     "not_enough": (403, "NOT_ENOUGH", "基本账户余额不足，请充值后重新发起", 268447842),
     "user_account": (403, "USER_ACCOUNT_ABNORMAL", "用户账户注销或异常", 268448010),
-    "no_certificate": (404, "RESOURCE_NOT_EXISTS", "无可用的平台证书，请在商户平台-API安全申请使用微信支付公钥",
-                       268512771),
+    "no_certificate": (
+        404,
+        "RESOURCE_NOT_EXISTS",
+        "无可用的平台证书，请在商户平台-API安全申请使用微信支付公钥",
+        268512771,
+    ),
     "no_statement": (400, "NO_STATEMENT_EXIST", "请求的账单文件不存在", 268512771),
     "statement_creating": (400, "STATEMENT_CREATING", "账单文件正在生成中，请稍后重试", 268447914),
     "bill_date_range": (400, "INVALID_REQUEST", "账单日期不合法，仅支持三个月内且早于今天的日期", 268435464),
@@ -52,8 +60,7 @@ REFUSALS: dict[str, tuple[int, str, str, int]] = {
     "authorization_format": (401, "SIGN_ERROR", "Authorization不合法", 268443699),
     "authorization_missing": (401, "SIGN_ERROR", "Http头Authorization格式错误", 268443699),
     "pay_unauthorized": (401, "SIGN_ERROR", "签名信息错误，验签失败", 268443699),
-    "timestamp_window": (
-        401, "SIGN_ERROR", "Http头Authorization中的timestamp与发起请求的时间不得超过5分钟", 268443699),
+    "timestamp_window": (401, "SIGN_ERROR", "Http头Authorization中的timestamp与发起请求的时间不得超过5分钟", 268443699),
     "merchant_serial": (401, "SIGN_ERROR", "商户证书序列号有误。", 268443699),
     "signature_wrong": (401, "SIGN_ERROR", "错误的签名，导致验签失败", 268443699),
 }
@@ -63,14 +70,17 @@ def refusal(name: str, *, detail: dict[str, Any] | None = None) -> Refusal:
     """The answer called ``name``; every 401 is unsigned, everything else is signed (section 2.3)."""
     status, code, message, suffix = REFUSALS[name]
     return Refusal(
-        status, code, message, suffix=suffix, detail=detail,
-        signed=status != 401, with_request_id=name != "pay_unauthorized",
+        status,
+        code,
+        message,
+        suffix=suffix,
+        detail=detail,
+        signed=status != 401,
+        with_request_id=name != "pay_unauthorized",
     )
 
 
-def param_error(
-    message: str, *, location: str, pointer: str, value: Any, suffix: int = 268435461
-) -> Refusal:
+def param_error(message: str, *, location: str, pointer: str, value: Any, suffix: int = 268435461) -> Refusal:
     """``PARAM_ERROR`` about one field, with ``detail`` as in section 10.1; ``value`` None is left out."""
     detail: dict[str, Any] = {"field": pointer, "issue": message, "location": location}
     if value is not None:

@@ -27,8 +27,10 @@ class Route:
 _PAY = "/v3/pay/transactions"
 _REFUNDS = "/v3/refund/domestic/refunds"
 ROUTES = (
-    *(Route("POST", f"{_PAY}/{product}", "prepay", early_header_check=False)
-      for product in ("native", "jsapi", "app", "h5")),
+    *(
+        Route("POST", f"{_PAY}/{product}", "prepay", early_header_check=False)
+        for product in ("native", "jsapi", "app", "h5")
+    ),
     Route("GET", _PAY + "/out-trade-no/{out_trade_no}", "query", early_header_check=False),
     Route("GET", _PAY + "/id/{transaction_id}", "query", early_header_check=False),
     Route("POST", _PAY + "/out-trade-no/{out_trade_no}/close", "close", early_header_check=False),

@@ -128,8 +128,11 @@ class Sandbox:
         self._build(world)
         for backup, sock in enumerate(self._sockets):
             server = HTTPServer(
-                self._entrance(backup=bool(backup)), max_body_size=_MOST_BODY_BYTES,
-                max_header_size=_HEADER_BYTES, idle_connection_timeout=_IDLE_SECONDS)
+                self._entrance(backup=bool(backup)),
+                max_body_size=_MOST_BODY_BYTES,
+                max_header_size=_HEADER_BYTES,
+                idle_connection_timeout=_IDLE_SECONDS,
+            )
             server.add_socket(sock)
             self._servers.append(server)
         self._resume(world)
@@ -176,15 +179,24 @@ class Sandbox:
             seed = int(book.meta.get("seed", secrets.randbits(32)))
         keys = PlatformKeys(vault, self.merchant.public_key_id)
         return World(
-            merchant=self.merchant, vault=vault, clock=clock, book=book,
-            identifiers=Identifiers(seed, int(book.meta.get("counter", 0))), keys=keys,
-            agenda=Agenda(clock), switches=self._switches.changed(book.meta.get("switches", {})))
+            merchant=self.merchant,
+            vault=vault,
+            clock=clock,
+            book=book,
+            identifiers=Identifiers(seed, int(book.meta.get("counter", 0))),
+            keys=keys,
+            agenda=Agenda(clock),
+            switches=self._switches.changed(book.meta.get("switches", {})),
+        )
 
     def _build(self, world: World) -> None:
         """Make every part once, from the bottom up."""
         witness = RequestWitness(
-            mchid=self.merchant.mchid, serial_no=self.merchant.merchant_serial_no,
-            public_key=world.vault.merchant_public_key, wall=self._wall)
+            mchid=self.merchant.mchid,
+            serial_no=self.merchant.merchant_serial_no,
+            public_key=world.vault.merchant_public_key,
+            wall=self._wall,
+        )
         witness.refuse_replays = world.switches.refuse_replays
         faults = Faults(world.identifiers.seed, self._wall)
         self._poster = LoopbackPoster()
@@ -194,20 +206,36 @@ class Sandbox:
         bill_api = BillApi(world, base_url=self.base_url)
         payer = Payer(world, notifier, witness)
         self._gateway = Gateway(
-            world, witness=witness, faults=faults,
+            world,
+            witness=witness,
+            faults=faults,
             handlers={
-                "prepay": pay_api.prepay, "query": pay_api.query, "close": pay_api.close,
-                "refund": refund_api.create, "refund_query": refund_api.query,
-                "abnormal_refund": refund_api.abnormal, "trade_bill": bill_api.trade_bill,
-                "fund_bill": bill_api.fund_bill, "download": bill_api.download,
-                "certificates": CertificateApi(world).list, "echo": EchoApi(world, notifier).echo,
+                "prepay": pay_api.prepay,
+                "query": pay_api.query,
+                "close": pay_api.close,
+                "refund": refund_api.create,
+                "refund_query": refund_api.query,
+                "abnormal_refund": refund_api.abnormal,
+                "trade_bill": bill_api.trade_bill,
+                "fund_bill": bill_api.fund_bill,
+                "download": bill_api.download,
+                "certificates": CertificateApi(world).list,
+                "echo": EchoApi(world, notifier).echo,
             },
-            close_races=_close_races(world, pay_api, payer))
+            close_races=_close_races(world, pay_api, payer),
+        )
         keys = KeyControl(world)
         keys.restore()
         self._control = ControlApi(
-            world, faults=faults, payer=payer, refunds=refund_api, notifier=notifier, keys=keys,
-            log=self._gateway.log, witness=witness)
+            world,
+            faults=faults,
+            payer=payer,
+            refunds=refund_api,
+            notifier=notifier,
+            keys=keys,
+            log=self._gateway.log,
+            witness=witness,
+        )
         world.agenda.register("order", pay_api.close_by_age)
         world.agenda.register("refund", refund_api.settle)
         world.agenda.register("notification", notifier.send_due)

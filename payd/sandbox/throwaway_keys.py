@@ -36,9 +36,7 @@ def private_pem(key: rsa.RSAPrivateKey) -> bytes:
 
 def public_pem(key: rsa.RSAPrivateKey) -> bytes:
     """SubjectPublicKeyInfo PEM, as in ``pub_key.pem``."""
-    return key.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    return key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 def load_private(pem: bytes) -> rsa.RSAPrivateKey:
@@ -84,9 +82,7 @@ def is_throwaway(certificate: x509.Certificate, root: x509.Certificate) -> bool:
     if units != [ROOT_UNIT] or not isinstance(root_key, rsa.RSAPublicKey) or algorithm is None:
         return False
     try:
-        root_key.verify(
-            certificate.signature, certificate.tbs_certificate_bytes, padding.PKCS1v15(), algorithm
-        )
+        root_key.verify(certificate.signature, certificate.tbs_certificate_bytes, padding.PKCS1v15(), algorithm)
     except InvalidSignature:
         return False
     return True

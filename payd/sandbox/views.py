@@ -69,8 +69,18 @@ def payment_event(order: Order, merchant: Merchant) -> dict[str, Any]:
     """The plaintext of TRANSACTION.SUCCESS, members in the order of real traffic (section 8.2)."""
     view = transaction(order, merchant)
     names = (
-        "mchid", "appid", "out_trade_no", "transaction_id", "trade_type", "trade_state", "trade_state_desc",
-        "bank_type", "attach", "success_time", "payer", "amount",
+        "mchid",
+        "appid",
+        "out_trade_no",
+        "transaction_id",
+        "trade_type",
+        "trade_state",
+        "trade_state_desc",
+        "bank_type",
+        "attach",
+        "success_time",
+        "payer",
+        "amount",
     )
     event = {name: view[name] for name in names}
     # A callback tells of the payment itself, even when a refund was already accepted.

@@ -30,9 +30,7 @@ def request_id(suffix: int) -> str:
     return f"08{secrets.token_hex(20).upper()}-{suffix}"
 
 
-def headers_of(
-    answer: Answer, key: PlatformKey | None, *, wall_now: float, fault: Fault | None = None
-) -> HTTPHeaders:
+def headers_of(answer: Answer, key: PlatformKey | None, *, wall_now: float, fault: Fault | None = None) -> HTTPHeaders:
     """All headers of one answer; ``key`` None leaves it unsigned. A fault may spoil the signature."""
     signing = "true" if fault is None else fault.plan.signing
     skew = fault.seconds if fault is not None and signing == "skew" else 0.0
@@ -87,10 +85,14 @@ def write_bare(request: HTTPServerRequest, status: int, *, wall_now: float) -> N
 
 def write_bad_gateway(request: HTTPServerRequest, *, wall_now: float) -> None:
     """An nginx page that never saw WeChat's inside."""
-    headers = HTTPHeaders({
-        "Server": "nginx", "Date": formatdate(wall_now, usegmt=True), "Content-Type": "text/html",
-        "Content-Length": str(len(_HTML_502)),
-    })
+    headers = HTTPHeaders(
+        {
+            "Server": "nginx",
+            "Date": formatdate(wall_now, usegmt=True),
+            "Content-Type": "text/html",
+            "Content-Length": str(len(_HTML_502)),
+        }
+    )
     connection = _connection(request)
     connection.write_headers(_start(502), headers, _HTML_502)
     connection.finish()
@@ -138,7 +140,7 @@ async def drip(
     for start in range(0, len(answer.body), step):
         if connection.stream.closed():
             return
-        await _swallow(connection.write(answer.body[start:start + step]))
+        await _swallow(connection.write(answer.body[start : start + step]))
         await pause(seconds / _DRIPS, stopping)
     if not connection.stream.closed():
         connection.finish()

@@ -46,9 +46,7 @@ class SignedText:
 class RequestWitness:
     """Decides whether a request was signed by the one merchant we know."""
 
-    def __init__(
-        self, *, mchid: str, serial_no: str, public_key: rsa.RSAPublicKey, wall: Callable[[], float]
-    ) -> None:
+    def __init__(self, *, mchid: str, serial_no: str, public_key: rsa.RSAPublicKey, wall: Callable[[], float]) -> None:
         self._mchid = mchid
         self._serial_no = serial_no
         self._public_key = public_key
@@ -136,9 +134,7 @@ def sign(key: rsa.RSAPrivateKey, text: bytes) -> str:
     return base64.b64encode(key.sign(text, _PADDING, _SHA256)).decode()
 
 
-def signature_headers(
-    key: PlatformKey, body: bytes, *, timestamp: int, nonce: str
-) -> Mapping[str, str]:
+def signature_headers(key: PlatformKey, body: bytes, *, timestamp: int, nonce: str) -> Mapping[str, str]:
     """The five ``Wechatpay-*`` headers over ``body``, which may be empty (section 2.2)."""
     text = f"{timestamp}\n{nonce}\n".encode() + body + b"\n"
     return {

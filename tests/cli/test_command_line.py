@@ -179,9 +179,7 @@ def test_openapi_prints_the_document(payd):
 def test_rows_that_could_not_be_asked_about_are_temporary(payd, monkeypatch, sandbox_config):
     """reconcile prints what it did and exits 75 when some rows failed: the next run tries them again."""
     done = dict.fromkeys(("open_payments", "open_refunds", "open_discrepancies", "due_now"), 0)
-    monkeypatch.setattr(
-        "payd.commands.execution.perform", lambda *_: done | {"asked": 3, "settled": 1, "failed": 2}
-    )
+    monkeypatch.setattr("payd.commands.execution.perform", lambda *_: done | {"asked": 3, "settled": 1, "failed": 2})
 
     ended = payd("reconcile", "--config", sandbox_config)
 

@@ -75,9 +75,7 @@ def test_an_endpoint_that_went_is_used_again_when_asked(house, ask, shop):
     """410 switches an endpoint off; webhook list says so and webhook enable brings it back."""
     number, _ = _settled(house, ask)
     headers, body = _received(shop)
-    delivery = next(
-        item for item in ask("webhook", "list", "--json")["deliveries"] if item["out_trade_no"] == number
-    )
+    delivery = next(item for item in ask("webhook", "list", "--json")["deliveries"] if item["out_trade_no"] == number)
     shop.status = 410
     ask("webhook", "resend", delivery["id"])
     _received(shop)
