@@ -35,9 +35,8 @@ CONNECTIONS_MAX: Final = 32
 #: Looks at a key that others take and let go in between, before going on without the lock.
 LOOKS_MAX: Final = 3
 
-#: What RENEW answers.
-_OURS: Final = 1
-_FREE: Final = -1
+#: What _RENEW answers about a key that is there.
+_VERDICTS: Final = {1: True, 0: False}
 
 _RENEW: Final = """
 local owner = redis.call('GET', KEYS[1])
@@ -114,9 +113,9 @@ class RedisLock:
             if await self._redis.set(key, owner, nx=True, ex=self._lease_seconds):
                 return True
             found = await self._redis.eval(_RENEW, 1, key, owner, self._lease_seconds)
-            if found != _FREE:
-                return bool(found == _OURS)
-        return None
+            if isinstance(found, int) and found in _VERDICTS:
+                return _VERDICTS[found]
+        return None  # taken and let go between our looks, three times: whoever it was, it is not in the way
 
     async def _give_back(self, key: str, owner: str) -> None:
         await self._redis.eval(_RELEASE, 1, key, owner)
