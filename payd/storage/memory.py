@@ -54,7 +54,7 @@ _KINDS: Final[dict[type, _Kind]] = {
         "out_trade_no refund_fen total_fen currency reason content metadata wire_request created_at",
         needs_order=True,
     ),
-    IdempotencyRecord: _Kind("idempotency_keys", ("scope_key",), "created_at"),
+    IdempotencyRecord: _Kind("idempotency_keys", ("scope_key",)),
     Delivery: _Kind(
         "deliveries", ("id",), "webhook_id url type object_key out_trade_no out_refund_no payload created_at"
     ),

@@ -157,7 +157,7 @@ REFUNDS: Final = _table(
     "refunds", Refund, "out_refund_no",
     "out_trade_no refund_fen total_fen currency reason content metadata wire_request created_at",
 )  # fmt: skip
-IDEMPOTENCY: Final = _table("idempotency_keys", IdempotencyRecord, "scope_key", "created_at")
+IDEMPOTENCY: Final = _table("idempotency_keys", IdempotencyRecord, "scope_key")  # an expired key begins anew
 DELIVERIES: Final = _table(
     "deliveries", Delivery, "id",
     "webhook_id url type object_key out_trade_no out_refund_no payload created_at",
