@@ -104,27 +104,53 @@ def test_the_lock_is_held_while_a_command_runs_and_given_back(redis_server, lock
     assert house.metric("payd_redis_up") == 1
 
 
-def test_two_hundred_identical_creates_make_one_order_though_redis_is_killed_half_way(redis_server, locked_house):
-    """Everybody else hears "in use" or gets the replay; afterwards the key answers as before."""
-    house = locked_house(redis_server.port)
-    for _ in range(3):
-        headers, answers = key(), []
-        with ThreadPoolExecutor(40) as pool:
-            asked = [pool.submit(house.create, headers=headers) for _ in range(200)]
-            for done in as_completed(asked):
-                answers.append(done.result())
-                if len(answers) == 20:
-                    redis_server.kill()
-        after = house.create(headers=headers)
-        redis_server.start()
-        until(lambda: redis_up(house), "the lock's return")
+def create_together(house, keys, *, kill, after):
+    """Ask for every key at once, forty at a time; ``kill`` is done when ``after`` answers are there."""
+    answers = []
+    with ThreadPoolExecutor(40) as pool:
+        asked = [pool.submit(house.create, headers=headers) for headers in keys]
+        for done in as_completed(asked):
+            answers.append(done.result())
+            if len(answers) == after:
+                kill()
+    return answers
 
-        numbers = {a.json["out_trade_no"] for a in [*answers, after] if a.status == 201}
-        codes = {a.json["code"] for a in answers if a.status != 201}
-        assert len(numbers) == 1
-        assert codes <= {"idempotency_key_in_use", "rate_limited"}
-        assert (after.status, after.headers["idempotency-replayed"]) == (201, "true")
-        assert prepays(house, numbers.pop()) == 1
+
+def test_two_hundred_identical_creates_make_one_order_though_redis_is_killed_half_way(redis_server, locked_house):
+    """The one that holds the lock finishes without it; everybody else hears "in use" or gets the replay."""
+    house = locked_house(redis_server.port)
+    headers = key()
+    house.fault("prepay", "delay", seconds=0.7)
+    answers = create_together(house, [headers] * 200, kill=redis_server.kill, after=20)
+    lock_lost = house.metric("payd_redis_up") == 0
+    after = house.create(headers=headers)
+    redis_server.start()
+    until(lambda: redis_up(house), "the lock's return")
+
+    numbers = {a.json["out_trade_no"] for a in [*answers, after] if a.status == 201}
+    codes = {a.json["code"] for a in answers if a.status != 201}
+    assert lock_lost
+    assert len(numbers) == 1
+    assert codes <= {"idempotency_key_in_use", "rate_limited"}  # one key makes 500 requests a second
+    assert (after.status, after.headers["idempotency-replayed"]) == (201, "true")
+    assert prepays(house, numbers.pop()) == 1
+
+
+def test_fifty_keys_make_fifty_orders_though_redis_is_killed_half_way(redis_server, locked_house):
+    """Some had the lock, some lost it, some never got one: four requests each, one order each."""
+    house = locked_house(redis_server.port)
+    keys = [key() for _ in range(50)]
+
+    answers = create_together(house, keys * 4, kill=redis_server.kill, after=40)
+    lock_lost = house.metric("payd_redis_up") == 0
+    afterwards = [house.create(headers=headers) for headers in keys]
+
+    numbers = {a.json["out_trade_no"] for a in afterwards}
+    assert lock_lost
+    assert {a.status for a in afterwards} == {201}
+    assert {a.json["code"] for a in answers if a.status != 201} <= {"idempotency_key_in_use", "rate_limited"}
+    assert {a.json["out_trade_no"] for a in answers if a.status == 201} <= numbers
+    assert len(numbers) == len(house.book()["orders"]) == 50
 
 
 def test_dead_at_the_start(redis_server, locked_house):
