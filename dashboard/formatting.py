@@ -126,6 +126,15 @@ def duration(seconds: float | None) -> str:
     return f"{whole_seconds // 86400} d {whole_seconds % 86400 // 3600} h"
 
 
+def coarse_duration(seconds: float | None) -> str:
+    """A length of time in steps of ten seconds, then minutes: for cells that must not change each second."""
+    if seconds is None:
+        return DASH
+    if seconds < 60:
+        return f"{max(int(seconds), 0) // 10 * 10} s"
+    return f"{int(seconds) // 60} m" if seconds < 3600 else duration(seconds)
+
+
 def data_age(seconds: float) -> str:
     """How old a number is, in steps a person can follow without the screen flickering."""
     return f"{max(seconds, 0):.0f} s" if seconds < 120 else duration(seconds)

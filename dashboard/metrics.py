@@ -82,16 +82,17 @@ def parse_metrics(text: str) -> Metrics:
 
 
 def _is_worth_parsing(line: str) -> bool:
-    """Most lines of a scrape are help, creation times and empty buckets; leaving them out halves the parser's work.
+    """Most lines of a scrape are help, creation times and series at zero; without them the parser has little to do.
 
-    An empty bucket adds nothing to any sum, and a bucket that is missing before counts as empty.
+    A series at zero adds nothing to any sum: its family is announced, so it still counts as zero, not as unknown.
+    Metrics without labels are kept whatever they say, because their mere presence is asked for.
     """
     if line.startswith("#"):
         return line.startswith("# TYPE")
     name = line[:end] if (end := line.find("{")) >= 0 else line.partition(" ")[0]
     if not name.startswith(_WANTED) or name.endswith(("_created", "_sum")):
         return False
-    return not (name.endswith("_bucket") and line.endswith(" 0.0"))
+    return not (end >= 0 and line.endswith(" 0.0"))
 
 
 def metrics_to_json(metrics: Metrics) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from dashboard.snapshots import Part, Snapshot, Want, is_stale
 from dashboard.widgets.hint_bar import Hint, hint_line
 from dashboard.widgets.line import Line
 from dashboard.widgets.nav_bar import NavBar
-from dashboard.widgets.status_strip import age_piece, banner_line, link_piece, mode_piece, status_line
+from dashboard.widgets.status_strip import age_piece, banner_line, link_piece, mode_piece, panel_age, status_line
 
 if TYPE_CHECKING:
     from dashboard.app import DashboardApp
@@ -126,7 +126,7 @@ class BoardScreen(Screen[None]):
         """The age of an answer as the lower border of its panel says it."""
         board = self.board
         interval = max(board.snapshot.interval_seconds, part.want.every_seconds)
-        return age_piece(part.at, board.now(), interval, board.say)[0]
+        return panel_age(part.at, board.now(), interval, board.say)
 
     def is_stale(self, part: Part) -> bool:
         """Whether an answer is too old to be believed."""

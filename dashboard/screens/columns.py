@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from dashboard.formatting import clock_time, duration, instant, member, seconds_since, whole, words, yuan
+from dashboard.formatting import clock_time, coarse_duration, instant, member, seconds_since, whole, words, yuan
 from dashboard.listing import Record
 from dashboard.screens.list_screen import Column, Kit
 from dashboard.states import look_of, state_text
 from dashboard.themes import Cell
-
 
 _FLEX_CELLS = 160
 """More of a flexible text nobody sees in one line; the details show all of it."""
@@ -33,7 +32,7 @@ def age_column(key: str, since: str, *, until: tuple[str, ...] = (), from_column
     def make(record: Record, kit: Kit) -> Cell:
         over = record.get("status") in until
         age = None if over else seconds_since(record.get(since), kit.now)
-        return kit.paint.cell(duration(None if age is None else max(age, 0.0)), "plain", width=10, right=True)
+        return kit.paint.cell(coarse_duration(age), "plain", width=10, right=True)
 
     return Column(
         key, 10, make, lambda record: _moment(record.get(since)), from_columns=from_columns, ticking=True, right=True

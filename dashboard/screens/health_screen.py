@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from rich.cells import set_cell_size
+from rich.text import Text
 from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import VerticalScroll
 
-from dashboard.formatting import count, duration, literal, member, rate, size, whole
+from dashboard.formatting import count, duration, fit, literal, member, rate, size, whole
 from dashboard.history import History
 from dashboard.metrics import Metrics
 from dashboard.screens.board_screen import BoardScreen
 from dashboard.snapshots import Snapshot, Want
 from dashboard.widgets.line import Line
-from dashboard.widgets.live_table import Heading, LiveTable
 
 AUTH = Want("auth", "/pay/metrics/auth", (), 5.0)
 
@@ -28,6 +31,12 @@ class Reading:
     worse: float | None = None
     """Bad beyond this value; with `low`, below it."""
     low: bool = False
+
+    def is_bad(self, value: float) -> bool:
+        """Whether the value is beyond its bound."""
+        if self.worse is None:
+            return False
+        return value < self.worse if self.low else abs(value) > self.worse
 
 
 def _gauge(name: str) -> Callable[[Metrics, History], float | None]:
@@ -67,6 +76,8 @@ READINGS: tuple[Reading, ...] = (
     Reading("discrepancies", _gauge("payd_discrepancies_open"), count, 0),
     Reading("memory", _gauge("process_resident_memory_bytes"), size, 512 * 1024**2),
 )
+_OPTIONAL = ("redis", "key_days")
+"""Not there at all where payd runs without them."""
 _WIDTHS = (27, 12, 8)
 """Of the columns reading, value and verdict; the bound takes the rest."""
 AUTH_COUNTERS = ("missing_key", "invalid_key", "scope_denied", "not_configured")
@@ -76,15 +87,16 @@ class HealthScreen(BoardScreen):
     """See the module."""
 
     NAME = "health"
-    AUTO_FOCUS = "#table"
+    AUTO_FOCUS = "#readings"
     HINTS = (("1-9", "screens"), ("j/k", "scroll"), ("m", "maximise"))
-    BINDINGS = [("j", "move(1)"), ("k", "move(-1)")]  # type: ignore[assignment]
+    BINDINGS = [Binding("j", "scroll(1)", show=False), Binding("k", "scroll(-1)", show=False)]
 
     def compose_body(self) -> ComposeResult:
         ready = Line(id="ready", classes="panel", fixed=False)
         ready.border_title = self.board.say("panel_ready")
         yield ready
-        yield LiveTable(id="table")
+        with VerticalScroll(id="readings"):
+            yield Line(id="readings-text", fixed=False)
         yield Line(id="totals")
 
     def wants(self) -> tuple[Want, ...]:
@@ -94,12 +106,9 @@ class HealthScreen(BoardScreen):
     def show(self, snapshot: Snapshot) -> None:
         """Readiness above, readings below."""
         self._show_ready(snapshot)
-        say = self.board.say
-        rest = max(self.size.width - sum(_WIDTHS) - 12, 10)
-        headings = tuple(zip(("reading", "value", "verdict", "bound"), (*_WIDTHS, rest), strict=True))
-        table = self.query_one(LiveTable)
-        table.set_headings(tuple(Heading(key, say(f"column_{key}"), width) for key, width in headings))
-        table.show_rows([*self._rows(snapshot.metrics.data), *self._auth_rows(snapshot)])
+        text = self._readings(snapshot.metrics.data)
+        text.append_text(self._refusals(snapshot))
+        self.query_one("#readings-text", Line).show(text)
 
     def _show_ready(self, snapshot: Snapshot) -> None:
         board, part = self.board, snapshot.ready
@@ -115,52 +124,35 @@ class HealthScreen(BoardScreen):
             text.append_text(paint.text("  ", (f"✗ {board.failure_words(part.failure)}", "bad")))
         self.query_one("#ready", Line).show(text)
 
-    def _rows(self, metrics: Metrics | None) -> list[tuple[str, tuple]]:  # type: ignore[type-arg]
-        say, paint, rows = self.board.say, self.board.paint, []
+    def _readings(self, metrics: Metrics | None) -> Text:
+        say, text = self.board.say, self.board.paint.text()
         for reading in READINGS:
             value = reading.read(metrics, self.board.history) if metrics else None
-            if value is None and metrics is not None and reading.key in ("redis", "key_days"):
+            if value is None and metrics is not None and reading.key in _OPTIONAL:
                 continue
-            bad = (
-                value is not None
-                and reading.worse is not None
-                and (value < reading.worse if reading.low else abs(value) > reading.worse)
-            )
-            verdict = (
-                ("—", "dim") if value is None else ((f"✗ {say('bad')}", "bad") if bad else (f"✓ {say('good')}", "good"))
-            )
+            verdict = ("—", "dim")
+            if value is not None:
+                verdict = (f"✗ {say('bad')}", "bad") if reading.is_bad(value) else (f"✓ {say('good')}", "good")
             sign = "≥" if reading.low else "≤"
             bound = "" if reading.worse is None else f"{sign} {reading.write(reading.worse)}"
-            rows.append(
-                (
-                    reading.key,
-                    (
-                        paint.cell(say(f"reading_{reading.key}"), width=_WIDTHS[0]),
-                        paint.cell(reading.write(value), "bad" if bad else "title", width=_WIDTHS[1], right=True),
-                        paint.cell(*verdict, width=_WIDTHS[2]),
-                        paint.cell(bound, "dim"),
-                    ),
-                )
-            )  # fmt: skip
-        return rows
+            text.append_text(self._line(f"reading_{reading.key}", reading.write(value), verdict, bound))
+        return text
 
-    def _auth_rows(self, snapshot: Snapshot) -> list[tuple[str, tuple]]:  # type: ignore[type-arg]
-        say, paint, part = self.board.say, self.board.paint, snapshot.part(AUTH)
-        rows = []
+    def _refusals(self, snapshot: Snapshot) -> Text:
+        text, part = self.board.paint.text(), snapshot.part(AUTH)
         for name in AUTH_COUNTERS:
             value = whole(member(part.data, name))
-            rows.append(
-                (
-                    f"auth_{name}",
-                    (
-                        paint.cell(say(f"reading_auth_{name}"), width=_WIDTHS[0]),
-                        paint.cell(count(value), "title", width=_WIDTHS[1], right=True),
-                        paint.cell("—" if value is None else "·", "dim", width=_WIDTHS[2]),
-                        paint.cell(say("since_start"), "dim"),
-                    ),
-                )
-            )
-        return rows
+            verdict = ("—" if value is None else "·", "dim")
+            text.append_text(self._line(f"reading_auth_{name}", count(value), verdict, self.board.say("since_start")))
+        return text
+
+    def _line(self, key: str, value: str, verdict: tuple[str, str], bound: str) -> Text:
+        name = set_cell_size(fit(self.board.say(key), _WIDTHS[0]), _WIDTHS[0])
+        judged = set_cell_size(verdict[0], _WIDTHS[2])
+        role = "bad" if verdict[1] == "bad" else "title"
+        return self.board.paint.text(
+            name, (f" {value:>{_WIDTHS[1]}}  ", role), (judged, verdict[1]), (f" {bound}", "dim"), "\n"
+        )
 
     def tick(self, now: float) -> None:
         """Ages."""
@@ -172,9 +164,8 @@ class HealthScreen(BoardScreen):
         if auth.failure is not None:
             pieces.append((f" · ✗ {board.failure_words(auth.failure)}", "bad"))
         self.query_one("#totals", Line).show(board.paint.text(*pieces))
-        self.query_one(LiveTable).set_class(self.is_stale(snapshot.metrics), "-stale")
+        self.query_one("#readings", VerticalScroll).set_class(self.is_stale(snapshot.metrics), "-stale")
 
-    def action_move(self, rows: int) -> None:
+    def action_scroll(self, rows: int) -> None:
         """`j` and `k`."""
-        table = self.query_one(LiveTable)
-        table.move_cursor(row=max(table.cursor_row + rows, 0))
+        self.query_one("#readings", VerticalScroll).scroll_relative(y=rows, animate=False)

@@ -83,6 +83,8 @@ class ListSpec:
 
 
 _SHRUNK_COLUMNS = 12
+_TICK_SECONDS = 10
+"""Ages in rows are redrawn all together this often: a DataTable draws every row in view when one cell changes."""
 
 
 class ListScreen(BoardScreen):
@@ -124,7 +126,7 @@ class ListScreen(BoardScreen):
         self._columns: tuple[Column, ...] = ()
         self._shape: tuple[object, ...] = ()
         self._loading = False
-        self._complaint = ""
+        self._ticked = 0
         self.shown: list[Record] = []
 
     # -- layout
@@ -307,7 +309,9 @@ class ListScreen(BoardScreen):
     def tick(self, now: float) -> None:
         """Ages grow: only the rows in view, only the cells that read differently."""
         kit = Kit(self.board.say, self.board.paint, now)
-        ticking = [column for column in self._columns if column.ticking]
+        step, before = int(now // _TICK_SECONDS), self._ticked
+        self._ticked = step
+        ticking = [column for column in self._columns if column.ticking and step != before]
         for key in self.table.visible_keys() if ticking else ():
             record = self.listing.rows.get(key)
             if record is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual.app import ComposeResult
 from textual.binding import Binding
 
-from dashboard.formatting import DASH, clock_time, count, duration, member, seconds_since, whole, words
+from dashboard.formatting import clock_time, count, duration, member, seconds_since, whole, words
 from dashboard.screens.columns import age_column, state_column, text_column, time_column
 from dashboard.screens.confirm_dialog import ConfirmDialog, resolve_plan
 from dashboard.screens.list_screen import ListScreen, ListSpec

@@ -40,6 +40,8 @@ class LiveTable(DataTable[Cell]):
         self._cells: dict[str, tuple[Cell, ...]] = {}
         self._first: dict[str, Cell] = {}
         self._near_end = near_end
+        self._relabelled = False
+        """True from a change of labels (a sort arrow) until the table was told to draw its heading anew."""
 
     @property
     def cursor_key(self) -> str | None:
@@ -49,6 +51,11 @@ class LiveTable(DataTable[Cell]):
     def set_headings(self, headings: tuple[Heading, ...]) -> bool:
         """Show these columns. True when they are others than before (the rows are gone then)."""
         if headings == self._headings:
+            return False
+        if [(one.key, one.width) for one in headings] == [(one.key, one.width) for one in self._headings]:
+            for column, heading in zip(self.ordered_columns, headings, strict=True):
+                column.label = Text(heading.label)
+            self._headings, self._relabelled = headings, True
             return False
         self._headings = headings
         self.clear(columns=True)
@@ -92,8 +99,9 @@ class LiveTable(DataTable[Cell]):
 
     def _arrange(self, order: list[str], wanted: list[str]) -> None:
         self._order = wanted
-        if order == wanted or not self._headings:
+        if (order == wanted and not self._relabelled) or not self._headings:
             return
+        self._relabelled = False
         # DataTable sorts by cell values only, so a row is known by the identity of its first cell.
         ranks = {id(self._first[key]): rank for rank, key in enumerate(wanted)}
         self.sort(self._headings[0].key, key=lambda cell: ranks[id(cell)])

@@ -43,6 +43,16 @@ def age_piece(at: float | None, now: float, interval_seconds: float, say: Wordin
     return say("age_fresh", age=age), "dim"
 
 
+def panel_age(at: float | None, now: float, interval_seconds: float, say: Wording) -> str:
+    """The same for the border of a panel, where `≤ 2 s` stands still while answers come in time.
+
+    A border that changed each second would redraw its whole panel each second.
+    """
+    if at is not None and now - at <= interval_seconds + 0.5:
+        return say("age_within", age=f"{interval_seconds:g} s")
+    return age_piece(at, now, interval_seconds, say)[0]
+
+
 def status_line(
     snapshot: Snapshot, *, now: float, say: Wording, paint: Paint, width: int, readonly: bool, paused: bool, label: str
 ) -> Text:
