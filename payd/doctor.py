@@ -11,15 +11,18 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Final
 from urllib.parse import urlsplit
 
 from tornado.httpclient import HTTPClientError, HTTPRequest, HTTPResponse
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
+from payd import limits
 from payd.checkup import CALLBACK_PATH, has_real_money
 from payd.config import Config, is_loopback
-from payd.findings import Finding, note, ok, problem
+from payd.errors import ConfigError
+from payd.findings import Finding, note, of_complaints, ok, problem
 from payd.models.evidence import PaymentEvidence
 from payd.models.wechat import Refused, Unclear
 from payd.ports import Clock, Entropy
@@ -70,6 +73,7 @@ async def examine(config: Config, settings: ClientSettings, *, clock: Clock, ent
         await wechat.close_client()
     findings += await examine_notify_url(config)
     findings += await examine_webhook_names(config)
+    findings += await examine_redis(config, clock=clock, entropy=entropy)
     return findings + await examine_daemon(config)
 
 
@@ -180,6 +184,37 @@ async def examine_webhook_names(config: Config) -> list[Finding]:
             cause = f"{parts.hostname} has no address in the DNS"
             findings.append(problem(f"webhooks.{position}.url", cause, "correct the name or its DNS entry"))
     return findings
+
+
+# -- the lock in front of the database ----------------------------------------------------------------------------
+
+
+async def examine_redis(config: Config, *, clock: Clock, entropy: Entropy) -> list[Finding]:
+    """Take and give back a lock of no request, as payd would. That the package is missing, ``payd check`` says."""
+    if not config.use_redis_idempotency or find_spec("redis") is None:
+        return []
+    from payd.idempotency.redis_lock import RedisLock
+
+    try:
+        lock = RedisLock(
+            config.redis.url.get_secret_value(),
+            timeout_ms=config.redis.timeout_ms,
+            lease_seconds=limits.IDEMPOTENCY_LEASE_SECONDS,
+            clock=clock,
+            on_state=lambda up: None,
+        )
+    except ConfigError as error:
+        return of_complaints(error.complaints)
+    nobody = f"doctor-{entropy.token_hex(RANDOM_BYTES)}"
+    try:
+        held = await lock.acquire(nobody, nobody)
+        await lock.release(nobody, nobody)
+    finally:
+        await lock.close()
+    if held:
+        return [ok("redis.url", "the lock in front of the database can be taken and given back")]
+    cause = f"Redis does not answer as it should within {config.redis.timeout_ms} ms; payd goes on without it"
+    return [problem("redis.url", cause, "see that Redis runs, takes writes and this password, or switch the lock off")]
 
 
 # -- the own daemon -----------------------------------------------------------------------------------------------
