@@ -46,6 +46,9 @@ from payd.ports import Clock, Entropy, Storage, WechatPay
 #: Writes the answer to the merchant: the order (or its refund) after the commit and the outcome's word -> status, body.
 Render = Callable[[OrderSnapshot, str], tuple[int, bytes]]
 
+#: WeChat answered, but the database could not take it: the books are shown as they are.
+UNWRITTEN = Unclear(reason="storage_unavailable", message="WeChat's answer could not be written")
+
 CREATED, REPEAT, UNKNOWN, REFUSED = "created", "repeat", "unknown", "refused"
 
 
@@ -262,7 +265,10 @@ class PayPlugin:
         fresh = payment.asked_at is not None and now - payment.asked_at < timedelta(seconds=limits.QUERY_FRESH_SECONDS)
         if payment.status is not PaymentState.PROCESSING or fresh:
             return snapshot, None
-        said = await self._settlement.ask_payment(payment.out_trade_no, request_id=request_id)
+        try:
+            said = await self._settlement.ask_payment(payment.out_trade_no, request_id=request_id)
+        except StorageUnavailable:
+            return snapshot, UNWRITTEN
         after = await self._storage.load_order(payment.out_trade_no)
         return after or snapshot, said if isinstance(said, (Refused, Unclear)) else None
 
@@ -275,7 +281,10 @@ class PayPlugin:
         fresh = refund.asked_at is not None and now - refund.asked_at < timedelta(seconds=limits.QUERY_FRESH_SECONDS)
         if refund.status is not RefundState.REFUNDING or fresh:
             return snapshot, None
-        said = await self._settlement.ask_refund(out_refund_no, request_id=request_id)
+        try:
+            said = await self._settlement.ask_refund(out_refund_no, request_id=request_id)
+        except StorageUnavailable:
+            return snapshot, UNWRITTEN
         after = await self._storage.load_order(snapshot.order.out_trade_no)
         return after or snapshot, said if isinstance(said, (Refused, Unclear)) else None
 

@@ -1,0 +1,30 @@
+"""While something else holds the database's write lock: bounded answers, nothing acknowledged, reads go on."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+
+
+def test_a_locked_database_refuses_writes_and_serves_reads(house):
+    """503 for callbacks and commands, 200 from the books; once it is free the same callback is applied."""
+    number = house.create().json["out_trade_no"]
+    house.fault("notify", "dropped")
+    house.act("pay", {"out_trade_no": number, "wait": True})
+    with contextlib.closing(sqlite3.connect(house.database, isolation_level=None)) as stranger:
+        stranger.execute("BEGIN IMMEDIATE")
+        callback = house.resend(number)
+        refused = house.create()
+        ready = house.call("GET", "/readyz")
+        seen = house.query(number)
+        stranger.execute("ROLLBACK")
+    again = house.resend(number)
+
+    assert callback == [503]
+    assert (refused.status, refused.json["code"], bool(refused.headers["retry-after"])) == (
+        503, "storage_unavailable", True,
+    )  # fmt: skip
+    assert (ready.status, ready.json["status"]) == (503, "not_ready")
+    assert (seen["status"], seen["stale"], seen["wechat_error"]["code"]) == ("PAYING", True, "storage_unavailable")
+    assert again == [204]
+    assert house.shown(number)["status"] == "PAID"
