@@ -43,14 +43,29 @@ def order_record(number: int, **members: Any) -> dict[str, Any]:
     state = members.pop("status", ("PAID", "PAYING", "PAID", "CLOSED", "FAILED")[number % 5])
     paid = state == "PAID"
     record = {
-        "out_trade_no": f"shop-{number:06d}", "status": state, "trade_type": "NATIVE", "description": f"红茶 tea {number}",
-        "amount": {"total": 1000 + number, "currency": "CNY", "payer_total": 1000 + number if paid else None, "refunded": 0},
-        "transaction_id": f"42000{number:020d}" if paid else None, "attach": None, "metadata": {},
-        "created_at": stamp(START - 60 * (1 + number)), "expires_at": stamp(START + 7200),
-        "paid_at": stamp(START - 30) if paid else None, "closed_at": None, "livemode": False,
-        "payments": [{"status": "SUCCESS" if paid else "PROCESSING", "trade_type": "NATIVE", "created_at": stamp(START - 60)}],
+        "out_trade_no": f"shop-{number:06d}",
+        "status": state,
+        "trade_type": "NATIVE",
+        "description": f"红茶 tea {number}",
+        "amount": {
+            "total": 1000 + number,
+            "currency": "CNY",
+            "payer_total": 1000 + number if paid else None,
+            "refunded": 0,
+        },
+        "transaction_id": f"42000{number:020d}" if paid else None,
+        "attach": None,
+        "metadata": {},
+        "created_at": stamp(START - 60 * (1 + number)),
+        "expires_at": stamp(START + 7200),
+        "paid_at": stamp(START - 30) if paid else None,
+        "closed_at": None,
+        "livemode": False,
+        "payments": [
+            {"status": "SUCCESS" if paid else "PROCESSING", "trade_type": "NATIVE", "created_at": stamp(START - 60)}
+        ],
         "refunds": [],
-    }  # fmt: skip
+    }
     return record | members
 
 
@@ -65,38 +80,84 @@ class FakeDaemon:
         self.lists: dict[str, list[Any]] = {
             "orders": [order_record(number) for number in range(30)],
             "refunds": [
-                {"out_refund_no": f"refund-{n}", "refund_id": None, "out_trade_no": "shop-000000", "transaction_id": None,
-                 "amount": {"refund": 300 + n, "total": 1000, "currency": "CNY"},
-                 "status": ("REFUND_SUCCESS", "REFUNDING", "REFUND_FAIL")[n % 3], "attention": "abnormal" if n == 1 else None,
-                 "reason": "cold tea", "created_at": stamp(START - 600), "succeeded_at": None}
+                {
+                    "out_refund_no": f"refund-{n}",
+                    "refund_id": None,
+                    "out_trade_no": "shop-000000",
+                    "transaction_id": None,
+                    "amount": {"refund": 300 + n, "total": 1000, "currency": "CNY"},
+                    "status": ("REFUND_SUCCESS", "REFUNDING", "REFUND_FAIL")[n % 3],
+                    "attention": "abnormal" if n == 1 else None,
+                    "reason": "cold tea",
+                    "created_at": stamp(START - 600),
+                    "succeeded_at": None,
+                }
                 for n in range(6)
             ],
             "notifications": [
-                {"id": f"n-{n}", "received_at": stamp(START - n), "event_type": "TRANSACTION.SUCCESS",
-                 "out_trade_no": f"shop-{n:06d}", "out_refund_no": None,
-                 "result": ("applied", "repeat", "signature_invalid")[n % 3],
-                 "steps": [{"step": "headers", "verdict": "ok"}, {"step": "signature", "verdict": "failed" if n % 3 == 2 else "ok"}]}
+                {
+                    "id": f"n-{n}",
+                    "received_at": stamp(START - n),
+                    "event_type": "TRANSACTION.SUCCESS",
+                    "out_trade_no": f"shop-{n:06d}",
+                    "out_refund_no": None,
+                    "result": ("applied", "repeat", "signature_invalid")[n % 3],
+                    "steps": [
+                        {"step": "headers", "verdict": "ok"},
+                        {"step": "signature", "verdict": "failed" if n % 3 == 2 else "ok"},
+                    ],
+                }
                 for n in range(9)
             ],
             "deliveries": [
-                {"id": f"d-{n}", "webhook_id": f"msg_{n}", "url": "https://shop.example/hook", "type": "order.paid",
-                 "status": ("delivered", "pending", "dead")[n % 3],
-                 "attempts": [{"at": stamp(START - 5), "status": 500 if n % 3 else 204, "error": None, "duration_ms": 12}],
-                 "next_at": stamp(START + 60) if n % 3 == 1 else None}
+                {
+                    "id": f"d-{n}",
+                    "webhook_id": f"msg_{n}",
+                    "url": "https://shop.example/hook",
+                    "type": "order.paid",
+                    "status": ("delivered", "pending", "dead")[n % 3],
+                    "attempts": [
+                        {"at": stamp(START - 5), "status": 500 if n % 3 else 204, "error": None, "duration_ms": 12}
+                    ],
+                    "next_at": stamp(START + 60) if n % 3 == 1 else None,
+                }
                 for n in range(6)
             ],
             "discrepancies": [
-                {"id": "disc-1", "kind": "late_payment", "status": "open", "out_trade_no": "shop-000003", "out_refund_no": None,
-                 "transaction_id": "42001", "detail": "paid after close", "opened_at": stamp(START - 900),
-                 "resolved_at": None, "note": None},
+                {
+                    "id": "disc-1",
+                    "kind": "late_payment",
+                    "status": "open",
+                    "out_trade_no": "shop-000003",
+                    "out_refund_no": None,
+                    "transaction_id": "42001",
+                    "detail": "paid after close",
+                    "opened_at": stamp(START - 900),
+                    "resolved_at": None,
+                    "note": None,
+                },
             ],
-        }  # fmt: skip
+        }
         self.events = [
-            {"at": stamp(START - 60), "subject": "order", "from": None, "to": "CREATED", "source": "api",
-             "request_id": "req-1", "detail": None},
-            {"at": stamp(START - 59), "subject": "order", "from": "CREATED", "to": "PAYING", "source": "api",
-             "request_id": "req-1", "detail": {"code_url": "weixin://wxpay/bizpayurl?pr=abc123"}},
-        ]  # fmt: skip
+            {
+                "at": stamp(START - 60),
+                "subject": "order",
+                "from": None,
+                "to": "CREATED",
+                "source": "api",
+                "request_id": "req-1",
+                "detail": None,
+            },
+            {
+                "at": stamp(START - 59),
+                "subject": "order",
+                "from": "CREATED",
+                "to": "PAYING",
+                "source": "api",
+                "request_id": "req-1",
+                "detail": {"code_url": "weixin://wxpay/bizpayurl?pr=abc123"},
+            },
+        ]
         self.answers: dict[str, tuple[int, Any]] = {}
         self.hanging: set[str] = set()
         self.released = asyncio.Event()
@@ -139,12 +200,22 @@ class FakeDaemon:
         """Counters and gauges as after `orders` paid orders since the start."""
         self.counters = {
             'payd_transitions_total{subject="order",state="PAYING",source="api"}': orders,
-            "payd_paid_orders_total": orders, "payd_day_created_orders": orders + 2, "payd_day_paid_orders": orders,
-            "payd_day_paid_amount_fen": paid_fen, "payd_day_refunded_amount_fen": paid_fen // 10,
-            'payd_orders{status="PAYING"}': 2, "payd_discrepancies_open": 0, "payd_loop_lag_seconds": 0.002,
-            "payd_clock_skew_seconds": 0.2, "payd_storage_free_bytes": 50 * 1024**3, "payd_storage_file_bytes": 1_000_000,
-            "payd_storage_wal_bytes": 40_000, "payd_storage_queue_depth": 0, "payd_reconcile_backlog": 2,
-            "payd_webhook_backlog": 0, "payd_http_requests_in_flight": 1,
+            "payd_paid_orders_total": orders,
+            "payd_day_created_orders": orders + 2,
+            "payd_day_paid_orders": orders,
+            "payd_day_paid_amount_fen": paid_fen,
+            "payd_day_refunded_amount_fen": paid_fen // 10,
+            'payd_orders{status="PAYING"}': 2,
+            "payd_discrepancies_open": 0,
+            "payd_loop_lag_seconds": 0.002,
+            "payd_clock_skew_seconds": 0.2,
+            "payd_storage_free_bytes": 50 * 1024**3,
+            "payd_storage_file_bytes": 1_000_000,
+            "payd_storage_wal_bytes": 40_000,
+            "payd_storage_queue_depth": 0,
+            "payd_reconcile_backlog": 2,
+            "payd_webhook_backlog": 0,
+            "payd_http_requests_in_flight": 1,
             'payd_oldest_open_timestamp_seconds{subject="payment"}': 0,
             'payd_http_requests_total{route="/pay/create",method="POST",status="2xx"}': orders,
             'payd_http_requests_total{route="/pay/create",method="POST",status="5xx"}': 0,
@@ -152,7 +223,7 @@ class FakeDaemon:
             'payd_notifications_total{result="signature_invalid"}': 0,
             'payd_wechat_requests_total{operation="prepay",outcome="ok"}': orders,
             "payd_reconcile_last_success_timestamp_seconds": START - 3,
-        }  # fmt: skip
+        }
 
     def metrics_text(self) -> str:
         lines = ["# TYPE process_start_time_seconds gauge", f"process_start_time_seconds {self.epoch}"]
@@ -166,8 +237,11 @@ class FakeDaemon:
                 lines.append(f"# TYPE {family} {kind}")
             lines.append(f"{name} {value}")
         number = self.counters["payd_paid_orders_total"]
-        for family, label in (("payd_http", 'route="/pay/create"'), ("payd_http", 'route="/pay/notify/wechat"'),
-                              ("payd_wechat", 'operation="prepay"')):  # fmt: skip
+        for family, label in (
+            ("payd_http", 'route="/pay/create"'),
+            ("payd_http", 'route="/pay/notify/wechat"'),
+            ("payd_wechat", 'operation="prepay"'),
+        ):
             name = f"{family}_request_duration_seconds"
             if name not in seen:
                 seen.add(name)
@@ -186,8 +260,12 @@ class FakeDaemon:
         if path == "/metrics":
             return 200, self.metrics_text()
         if path == "/readyz":
-            return 200, {"status": "ready", "mode": self.mode, "version": "0.1.0",
-                         "checks": {"storage": "ok", "keys": "ok", "draining": "no"}}  # fmt: skip
+            return 200, {
+                "status": "ready",
+                "mode": self.mode,
+                "version": "0.1.0",
+                "checks": {"storage": "ok", "keys": "ok", "draining": "no"},
+            }
         if request.headers.get("X-Api-Key") != self.key:
             return 401, self.problem(401, "invalid_api_key", "The API key is not known.")
         if request.method == "POST":
@@ -200,9 +278,17 @@ class FakeDaemon:
         if path.startswith("/pay/orders/") and path.endswith("/events"):
             return 200, {"events": self.events}
         if path == "/pay/reconcile/summary":
-            return 200, {"open_payments": 2, "open_refunds": 1, "due_now": 0, "oldest_open_at": stamp(START - 300),
-                         "last_run_at": stamp(START - 3), "last_run": {"asked": 2, "settled": 1, "failed": 0},
-                         "open_discrepancies": 1, "enabled": True, "interval_seconds": 5}  # fmt: skip
+            return 200, {
+                "open_payments": 2,
+                "open_refunds": 1,
+                "due_now": 0,
+                "oldest_open_at": stamp(START - 300),
+                "last_run_at": stamp(START - 3),
+                "last_run": {"asked": 2, "settled": 1, "failed": 0},
+                "open_discrepancies": 1,
+                "enabled": True,
+                "interval_seconds": 5,
+            }
         if path == "/pay/metrics/auth":
             return 200, {"missing_key": 0, "invalid_key": 3, "scope_denied": 0, "not_configured": 0}
         return 404, self.problem(404, "not_found", "No such path.")
@@ -240,8 +326,16 @@ class FakeDaemon:
 
     @staticmethod
     def problem(status: int, code: str, detail: str) -> dict[str, Any]:
-        return {"type": "about:blank", "title": code, "status": status, "detail": detail, "code": code,
-                "retryable": False, "request_id": "req-x", "errors": []}  # fmt: skip
+        return {
+            "type": "about:blank",
+            "title": code,
+            "status": status,
+            "detail": detail,
+            "code": code,
+            "retryable": False,
+            "request_id": "req-x",
+            "errors": [],
+        }
 
 
 class _Handler(RequestHandler):

@@ -126,13 +126,25 @@ def test_small_helpers_know_nothing_rather_than_guess() -> None:
 
 def test_secrets_are_masked_at_fixed_width() -> None:
     """Names of secrets and texts shaped like them are masked, at any depth."""
-    told = {"paySign": "x" * 300, "nested": [{"openid": "o1", "api_key": "k", "description": "tea"}], "url": "whsec_abc",
-            "package": "prepay_id=wx1", "transaction_id": "42", "token": None}  # fmt: skip
+    told = {
+        "paySign": "x" * 300,
+        "nested": [{"openid": "o1", "api_key": "k", "description": "tea"}],
+        "url": "whsec_abc",
+        "package": "prepay_id=wx1",
+        "transaction_id": "42",
+        "token": None,
+    }
 
     shown = masked(told)
 
-    assert shown == {"paySign": MASK, "nested": [{"openid": MASK, "api_key": MASK, "description": "tea"}], "url": MASK,
-            "package": MASK, "transaction_id": "42", "token": None}  # fmt: skip
+    assert shown == {
+        "paySign": MASK,
+        "nested": [{"openid": MASK, "api_key": MASK, "description": "tea"}],
+        "url": MASK,
+        "package": MASK,
+        "transaction_id": "42",
+        "token": None,
+    }
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "  =1", "＝1", "|calc"])

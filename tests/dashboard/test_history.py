@@ -80,7 +80,7 @@ def test_leaving_out_lines_changes_no_figure() -> None:
     text = (
         "# TYPE payd_day_created_orders gauge\npayd_day_created_orders 6.0\n# TYPE payd_h histogram\n"
         'payd_h_bucket{le="0.1"} 0.0\npayd_h_bucket{le="0.5"} 4.0\npayd_h_bucket{le="+Inf"} 4.0\n'
-        'payd_h_count 4.0\npayd_h_sum 1.0\npayd_h_created 1.7e+09\n# TYPE payd_q gauge\npayd_q 0.0\n'
+        "payd_h_count 4.0\npayd_h_sum 1.0\npayd_h_created 1.7e+09\n# TYPE payd_q gauge\npayd_q 0.0\n"
     )
 
     metrics = parse_metrics(text)
@@ -115,15 +115,19 @@ def test_older_than_three_intervals_is_stale() -> None:
 
 
 GAUGES = {
-    "discrepancies": "payd_discrepancies_open 1", "clock_skew": "payd_clock_skew_seconds -90",
-    "storage_space": "payd_storage_free_bytes 1000", "key_days": "payd_platform_key_days_left 3",
-    "loop_lag": "payd_loop_lag_seconds 0.5", "queue_deep": "payd_storage_queue_depth 900",
-    "wal_large": "payd_storage_wal_bytes 90000000", "redis_down": "payd_redis_up 0",
+    "discrepancies": "payd_discrepancies_open 1",
+    "clock_skew": "payd_clock_skew_seconds -90",
+    "storage_space": "payd_storage_free_bytes 1000",
+    "key_days": "payd_platform_key_days_left 3",
+    "loop_lag": "payd_loop_lag_seconds 0.5",
+    "queue_deep": "payd_storage_queue_depth 900",
+    "wal_large": "payd_storage_wal_bytes 90000000",
+    "redis_down": "payd_redis_up 0",
     "payment_old": 'payd_oldest_open_timestamp_seconds{subject="payment"} 1000',
     "refund_old": 'payd_oldest_open_timestamp_seconds{subject="refund"} 1000',
     "webhook_late": "payd_webhook_oldest_pending_timestamp_seconds 1000",
     "reconcile_stalled": "payd_reconcile_last_success_timestamp_seconds 1000",
-}  # fmt: skip
+}
 
 
 def found(metrics, history: History, **members):  # type: ignore[no-untyped-def]
@@ -150,8 +154,12 @@ def test_the_rules_about_the_line_and_the_last_minute_fire() -> None:
         f'payd_wechat_request_duration_seconds_bucket{{operation="query",le="{bound}"}} @\n'
         for bound in ("5.0", "+Inf")
     )
-    words = ("# TYPE payd_wechat_requests counter\n" 'payd_wechat_requests_total{operation="query",outcome="unknown"} @\n'
-             "# TYPE payd_notifications counter\n" 'payd_notifications_total{result="signature_invalid"} @\n')  # fmt: skip
+    words = (
+        "# TYPE payd_wechat_requests counter\n"
+        'payd_wechat_requests_total{operation="query",outcome="unknown"} @\n'
+        "# TYPE payd_notifications counter\n"
+        'payd_notifications_total{result="signature_invalid"} @\n'
+    )
     for number, at in ((0, 99_970.0), (9, 99_990.0)):
         history.add(scrape(number, extra=(buckets + words).replace("@", str(number))), at)
     history.restarted_at = 99_995.0
@@ -161,8 +169,16 @@ def test_the_rules_about_the_line_and_the_last_minute_fire() -> None:
 
     ids = found(scrape(9), history, link=Link("lost"), parts=refused, ready=ready)
 
-    assert {"daemon_lost", "not_ready", "key_refused", "server_errors", "wechat_unclear", "wechat_slow", "forged",
-            "restarted"} <= ids  # fmt: skip
+    assert {
+        "daemon_lost",
+        "not_ready",
+        "key_refused",
+        "server_errors",
+        "wechat_unclear",
+        "wechat_slow",
+        "forged",
+        "restarted",
+    } <= ids
 
 
 def test_every_rule_is_known_by_one_name() -> None:

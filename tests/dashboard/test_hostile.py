@@ -23,10 +23,37 @@ from dashboard.wording import Wording
 SEED = 20261123
 PAYLOADS = 1000
 EVIL = (
-    "[/red]", "[bold]x", "[@click=app.quit]now[/]", "\x1b[2J\x1b[H", "\x1b]52;c;cm0gLXJm\x07", "\x9b31m", "\u202egnp.exe",
-    "\u2066\u2069", "e" + "\u0301" * 60, "\x00\x07\x08", "红茶" * 60, "👩‍👩‍👧‍👦" * 20, "\ufeff", "\r\nHTTP/1.1 200", "=1+1", "A" * 5000,
-    "\ud800", "{out_trade_no}", "%s%n", "\u2028", "🏴\U000e0067\U000e007f", "-" * 300, "", " ", "\t\t", "٣", "\\", "[", "]]", "$primary",
-)  # fmt: skip
+    "[/red]",
+    "[bold]x",
+    "[@click=app.quit]now[/]",
+    "\x1b[2J\x1b[H",
+    "\x1b]52;c;cm0gLXJm\x07",
+    "\x9b31m",
+    "\u202egnp.exe",
+    "\u2066\u2069",
+    "e" + "\u0301" * 60,
+    "\x00\x07\x08",
+    "红茶" * 60,
+    "👩‍👩‍👧‍👦" * 20,
+    "\ufeff",
+    "\r\nHTTP/1.1 200",
+    "=1+1",
+    "A" * 5000,
+    "\ud800",
+    "{out_trade_no}",
+    "%s%n",
+    "\u2028",
+    "🏴\U000e0067\U000e007f",
+    "-" * 300,
+    "",
+    " ",
+    "\t\t",
+    "٣",
+    "\\",
+    "[",
+    "]]",
+    "$primary",
+)
 SPECS = (ORDERS, REFUNDS, CALLBACKS, DELIVERIES, DISCREPANCIES)
 SCREEN_KEYS = "23456"
 
@@ -139,10 +166,20 @@ async def test_hostile_dialogs_alerts_and_problems(bench: Any, text_of: Callable
     assert unsafe(dialog) == unsafe(problem) == unsafe(alerts) == []
 
 
-@given(st.lists(st.dictionaries(st.text(max_size=12), st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3), max_leaves=6),
-    max_size=6), max_size=5))  # fmt: skip
+@given(
+    st.lists(
+        st.dictionaries(
+            st.text(max_size=12),
+            st.recursive(
+                st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+                lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+                max_leaves=6,
+            ),
+            max_size=6,
+        ),
+        max_size=5,
+    )
+)
 @settings(max_examples=100, derandomize=True)
 def test_every_column_draws_whatever_json_holds(records: list[dict[str, Any]]) -> None:
     """Any JSON object becomes a row of literal cells in any list."""

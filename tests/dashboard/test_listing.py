@@ -86,7 +86,7 @@ def test_records_without_an_id_are_left_out() -> None:
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=12))
 @settings(max_examples=60, derandomize=True)
 def test_polling_and_paging_in_any_order_gives_the_daemons_list(arrivals: list[int]) -> None:
-    """However many rows arrive between polls (fewer than a page), the list equals the daemon's after paging to its end."""
+    """However many rows arrive between polls (fewer than a page), the list ends up as the daemon's."""
     truth = list(range(20, 0, -1))
     listing = Listing("id")
 

@@ -104,7 +104,8 @@ def test_a_recording_never_overwrites(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{}\n", "not json\n", '{"payd_dashboard_recording": 2}\n', '{"payd_dashboard_recording": 1}\n{"at": "x"}\n']
+    "text",
+    ["", "{}\n", "not json\n", '{"payd_dashboard_recording": 2}\n', '{"payd_dashboard_recording": 1}\n{"at": "x"}\n'],
 )
 def test_what_is_no_recording_is_refused(tmp_path: Path, text: str) -> None:
     """A wrong or damaged file is named, not half played."""

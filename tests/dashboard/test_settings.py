@@ -87,7 +87,12 @@ def test_a_wrong_profile_is_refused_by_name(home: dict[str, str], text: str, wor
 
 @pytest.mark.parametrize(
     ("environment", "lang"),
-    [({}, "en"), ({"LANG": "zh_CN.UTF-8"}, "zh"), ({"LC_ALL": "C", "LANG": "zh_CN"}, "en"), ({"LC_MESSAGES": "zh_TW"}, "zh")],
+    [
+        ({}, "en"),
+        ({"LANG": "zh_CN.UTF-8"}, "zh"),
+        ({"LC_ALL": "C", "LANG": "zh_CN"}, "en"),
+        ({"LC_MESSAGES": "zh_TW"}, "zh"),
+    ],
 )
 def test_the_language_follows_the_locale(environment: dict[str, str], lang: str) -> None:
     """The strongest set variable decides."""
@@ -141,7 +146,9 @@ def test_a_file_that_is_no_key_is_refused(tmp_path: Path, content: bytes) -> Non
         (["--snapshot", "x.svg", "--url", "http://127.0.0.1:1"], 75, "connection refused"),
     ],
 )
-def test_the_command_line_answers_with_the_right_code(tmp_path: Path, arguments: list[str], code: int, words: str) -> None:
+def test_the_command_line_answers_with_the_right_code(
+    tmp_path: Path, arguments: list[str], code: int, words: str
+) -> None:
     """0 ok, 2 usage, 75 temporary, 78 configuration; the complaint names its cause."""
     placed = [str(tmp_path / argument) if argument == "x.svg" else argument for argument in arguments]
 
@@ -159,10 +166,14 @@ def test_help_tells_of_every_setting() -> None:
     text = CliRunner().invoke(main, ["--help"]).output
 
     assert [key for key in PROFILE_KEYS if key not in text.replace("-", "_")] == []
-    assert {option.name for option in main.params if isinstance(option.name, str) and option.name.endswith("key")} == set()
+    assert {
+        option.name for option in main.params if isinstance(option.name, str) and option.name.endswith("key")
+    } == set()
 
 
-async def test_a_snapshot_is_drawn_without_a_terminal_and_holds_no_key(daemon: Any, tmp_path: Path, io_loop: Any) -> None:
+async def test_a_snapshot_is_drawn_without_a_terminal_and_holds_no_key(
+    daemon: Any, tmp_path: Path, io_loop: Any
+) -> None:
     """One frame as SVG from a real process, with exit code 0."""
     key = tmp_path / "key"
     key.write_text(daemon.key)
@@ -172,7 +183,8 @@ async def test_a_snapshot_is_drawn_without_a_terminal_and_holds_no_key(daemon: A
     command += ["--snapshot", str(picture), "--screen", "orders", "--size", "100x30"]
 
     done = await io_loop.run_in_executor(
-        None, lambda: subprocess.run(command, capture_output=True, text=True, timeout=50, env=os.environ | {"LANG": "C"})
+        None,
+        lambda: subprocess.run(command, capture_output=True, text=True, timeout=50, env=os.environ | {"LANG": "C"}),
     )
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

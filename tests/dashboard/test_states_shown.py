@@ -116,8 +116,15 @@ async def test_a_restart_is_marked_and_gives_no_negative_rate(bench: Any, text_o
 
 async def test_not_ready_is_told_with_its_checks(bench: Any, text_of: Text) -> None:
     """A draining or broken daemon says what is wrong."""
-    bench.daemon.answers["/readyz"] = (503, {"status": "not_ready", "mode": "live", "version": "0.1.0",
-                                             "checks": {"storage": "failed", "keys": "ok", "draining": "no"}})  # fmt: skip
+    bench.daemon.answers["/readyz"] = (
+        503,
+        {
+            "status": "not_ready",
+            "mode": "live",
+            "version": "0.1.0",
+            "checks": {"storage": "failed", "keys": "ok", "draining": "no"},
+        },
+    )
 
     async with bench.running((110, 30)) as (app, pilot):
         overview = text_of(app)

@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ class Terminal:
     def tmux(self, *arguments: str) -> str:
         environment = {name: value for name, value in os.environ.items() if name not in ("TMUX", "NO_COLOR")}
         environment |= {"LANG": "C.UTF-8", "TERM": "xterm-256color"}
-        command = ["tmux", "-S", self._socket, "-f", "/dev/null", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20, env=environment).stdout
+        return subprocess.run(
+            self._command(*arguments), capture_output=True, text=True, check=True, timeout=20, env=environment
+        ).stdout
 
     def start(self, command: str, *, columns: int, rows: int) -> None:
         self.tmux("new-session", "-d", "-x", str(columns), "-y", str(rows), command)
@@ -38,6 +40,22 @@ class Terminal:
             await asyncio.sleep(0.05)
         raise AssertionError(f"{words} not on screen:\n{shown}")
 
+    async def ended(self) -> None:
+        """Wait until the session is over, which it is when its program left."""
+        loop = asyncio.get_running_loop()
+        await asyncio.wait_for(loop.run_in_executor(None, self._outlive), DEADLINE_SECONDS)
+
+    def _outlive(self) -> None:
+        while subprocess.run(self._command("has-session"), capture_output=True, check=False).returncode == 0:
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        """End the server, whatever runs in it."""
+        subprocess.run(self._command("kill-server"), capture_output=True, check=False)
+
+    def _command(self, *arguments: str) -> list[str]:
+        return ["tmux", "-S", self._socket, "-f", "/dev/null", *arguments]
+
     async def press(self, *keys: str) -> None:
         await asyncio.get_running_loop().run_in_executor(None, self.tmux, "send-keys", *keys)
 
@@ -50,7 +68,9 @@ async def test_a_session_in_a_real_terminal(daemon: Any, tmp_path: Path) -> None
     daemon.count(3, paid_fen=98765)
     daemon.lists["orders"][2]["description"] = "\x1b[2J[/red]"
     terminal = Terminal(tmp_path)
-    command = f"{sys.executable} -m dashboard --url {daemon.url} --key-file {key} --interval 0.5 --lang en; echo $? > {code}"
+    command = (
+        f"{sys.executable} -m dashboard --url {daemon.url} --key-file {key} --interval 0.5 --lang en; echo $? > {code}"
+    )
 
     terminal.start(command, columns=80, rows=24)
     try:
@@ -78,11 +98,8 @@ async def test_a_session_in_a_real_terminal(daemon: Any, tmp_path: Path) -> None
         await terminal.press("Escape")
         await terminal.shows("shop-000004", without="Help")
         await terminal.press("q")
-        loop = asyncio.get_running_loop()
-        end = loop.time() + DEADLINE_SECONDS
-        while not (code.exists() and code.read_text()) and loop.time() < end:
-            await asyncio.sleep(0.05)
+        await terminal.ended()
     finally:
-        subprocess.run(["tmux", "-S", str(tmp_path / "tmux"), "kill-server"], capture_output=True, check=False)
+        terminal.kill()
 
     assert code.read_text().strip() == "0"

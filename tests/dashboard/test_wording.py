@@ -49,8 +49,18 @@ def test_every_table_driven_key_is_in_the_table() -> None:
     wanted = [
         f"column_{c.key}" for spec in (ORDERS, REFUNDS, CALLBACKS, DELIVERIES, DISCREPANCIES) for c in spec.columns
     ]
-    wanted += [f"state_{s}" for group in (states.ORDER_STATES, states.PAYMENT_STATES, states.REFUND_STATES, states.RESULTS,
-               states.DELIVERY_STATES, states.DISCREPANCY_STATES) for s in group]  # fmt: skip
+    wanted += [
+        f"state_{s}"
+        for group in (
+            states.ORDER_STATES,
+            states.PAYMENT_STATES,
+            states.REFUND_STATES,
+            states.RESULTS,
+            states.DELIVERY_STATES,
+            states.DISCREPANCY_STATES,
+        )
+        for s in group
+    ]
     wanted += [f"finding_{rule.id}" for rule in RULES] + [f"severity_{name}" for name in SEVERITIES]
     wanted += [f"key_{name}" for _, name, _ in KEYS] + [f"where_{where}" for _, _, where in KEYS]
     wanted += [f"{form}_{name}" for name in SCREENS for form in ("nav", "short")]
@@ -67,8 +77,26 @@ def test_every_table_driven_key_is_in_the_table() -> None:
 def test_no_sentence_is_left_over() -> None:
     """A text nobody says is a text nobody keeps right."""
     everything = "\n".join(SOURCES.values())
-    built = ("column_", "state_", "finding_", "severity_", "key_", "where_", "nav_", "short_", "reading_", "source_", "tile_",
-             "panel_", "latency_", "cause_", "link_", "kind_", "funnel_", "legend_")  # fmt: skip
+    built = (
+        "column_",
+        "state_",
+        "finding_",
+        "severity_",
+        "key_",
+        "where_",
+        "nav_",
+        "short_",
+        "reading_",
+        "source_",
+        "tile_",
+        "panel_",
+        "latency_",
+        "cause_",
+        "link_",
+        "kind_",
+        "funnel_",
+        "legend_",
+    )
 
     assert [key for key in TEXTS if not key.startswith(built) and not re.search(f"[\"']{key}[\"']", everything)] == []
 
