@@ -140,9 +140,7 @@ async def test_restarted_between_two_questions(redis_server: RedisServer, locks:
     assert redis_server.do("GET", KEY_PREFIX + "k1") == "me"
 
 
-async def test_a_frozen_server_costs_one_time_limit(
-    redis_server: RedisServer, locks: Locks, clock: StillClock
-) -> None:
+async def test_a_frozen_server_costs_one_time_limit(redis_server: RedisServer, locks: Locks, clock: StillClock) -> None:
     """The kernel accepts, nobody answers: all who ask get None; thawed, it is ours."""
     lock = locks.make(redis_server.port, timeout_ms=SHORT_MS)
     assert await lock.acquire("a", "me") is True

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -119,12 +120,17 @@ async def _coroutine(make: Callable[[], Shop]) -> Shop:
 
 
 class Faulty:
-    """The real storage with failures one cannot provoke: refused commits, lists read too early."""
+    """The real storage with what one cannot provoke: refused commits, lists read too early, others that come first.
+
+    ``meanwhile`` happens once, before the next commit is carried out.
+    """
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self.refuse_commits = False
         self.early_list: Sequence[Delivery] | None = None
+        self.meanwhile: Callable[[], Awaitable[object]] | None = None
+        self.wrote = asyncio.Event()
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._storage, name)
@@ -132,7 +138,11 @@ class Faulty:
     async def commit(self, change: ChangeSet) -> None:
         if self.refuse_commits:
             raise StorageUnavailable("the disk is full")
+        if self.meanwhile is not None:
+            meanwhile, self.meanwhile = self.meanwhile, None
+            await meanwhile()
         await self._storage.commit(change)
+        self.wrote.set()
 
     async def due_deliveries(self, now: object, *, limit: int, skip_urls: Collection[str] = ()) -> Sequence[Delivery]:
         if self.early_list is not None:
@@ -430,6 +440,37 @@ async def test_an_attempt_under_way_when_its_endpoint_says_410_ends_by_itself(sh
     assert len(receiver.received) == 3
 
 
+async def test_a_failure_that_is_being_written_when_its_endpoint_says_410_is_not_repeated(shop: Shop) -> None:
+    """Judged before the 410 was known, written after it: disabled all the same."""
+    receiver = shop.receiver()
+    first, second = await shop.announce(receiver.url(), "P1", "P2")
+    first_is_judged = asyncio.Event()
+
+    async def answer(request: object) -> Answer:
+        if request.content["data"] == "P1":  # type: ignore[attr-defined]
+            return Answer(500)
+        await first_is_judged.wait()
+        return Answer(410)
+
+    async def second_is_written() -> None:
+        first_is_judged.set()
+        while (await shop.now(second)).status is not DISABLED:
+            await storage.wrote.wait()
+            storage.wrote.clear()
+
+    receiver.answer = answer
+    storage = Faulty(shop.storage)
+    storage.meanwhile = second_is_written
+    dispatcher = shop.dispatcher(receiver.url(), storage=storage)  # type: ignore[arg-type]
+    await dispatcher.run_until_idle()
+    shop.clock.advance(86_400)
+    await dispatcher.run_until_idle()
+
+    after = await shop.now(first)
+    assert (after.status, after.attempts) == (DISABLED, 1)
+    assert len(receiver.received) == 2
+
+
 async def test_retries_that_wait_when_their_endpoint_says_410_are_disabled_too(shop: Shop) -> None:
     """Not only what never went out: everything that is pending for it."""
     receiver = shop.receiver()
@@ -561,6 +602,22 @@ async def test_a_resend_during_an_attempt_loses_nothing(shop: Shop) -> None:
     assert len(await shop.attempts(made)) == 1
 
 
+async def test_a_resend_while_the_result_is_being_written_loses_nothing(shop: Shop) -> None:
+    """The result is judged again as the delivery is now, and the attempt is written once."""
+    receiver = shop.receiver()
+    (made,) = await shop.announce(receiver.url(), "P1")
+    storage = Faulty(shop.storage)
+    dispatcher = shop.dispatcher(receiver.url(), storage=storage)  # type: ignore[arg-type]
+    storage.meanwhile = lambda: dispatcher.resend(made.id)
+
+    await dispatcher.run_until_idle()
+
+    after = await shop.now(made)
+    assert (after.status, after.attempts, after.version) == (DELIVERED, 1, 3)
+    assert [attempt.number for attempt in await shop.attempts(made)] == [1]
+    assert len(receiver.received) == 1
+
+
 async def test_an_unknown_delivery_cannot_be_resent(shop: Shop) -> None:
     """not_found, and nothing moves."""
     receiver = shop.receiver()
@@ -672,5 +729,41 @@ async def test_closing_waits_for_what_is_nearly_done(shop: Shop) -> None:
     await dispatcher.run()
 
     await dispatcher.close()
+
+    assert (await shop.now(made)).status is DELIVERED
+
+
+async def test_closing_starts_nothing_more(shop: Shop) -> None:
+    """What waits behind an attempt that ends meanwhile is left to the next process."""
+    receiver = shop.receiver()
+    receiver.hold()
+    first, second = await shop.announce(receiver.url(), "P1", "P1")
+    dispatcher = shop.dispatcher(receiver.url())
+    await dispatcher.run()
+    await receiver.until(1)
+
+    closing = asyncio.ensure_future(dispatcher.close(wait_seconds=60))
+    await asyncio.sleep(0)
+    receiver.let_go()
+    await closing
+    await dispatcher.run_until_idle()
+
+    assert (await shop.now(first)).status is DELIVERED
+    assert ((await shop.now(second)).status, (await shop.now(second)).attempts) == (PENDING, 0)
+    assert len(receiver.received) == 1
+
+
+async def test_while_the_storage_cannot_be_read_nothing_is_sent(shop: Shop) -> None:
+    """The run says so, and the next one finds what was due."""
+    receiver = shop.receiver()
+    (made,) = await shop.announce(receiver.url(), "P1")
+    dispatcher = shop.dispatcher(receiver.url())
+    await shop.storage.close()
+
+    with pytest.raises(StorageUnavailable):
+        await dispatcher.run()
+    assert receiver.received == []
+    shop.storage = shop.open()
+    await shop.dispatcher(receiver.url()).run_until_idle()
 
     assert (await shop.now(made)).status is DELIVERED
