@@ -96,9 +96,11 @@ def refusal_counts(submissions: int, *, absent_at_wechat: bool) -> bool:
 
 
 def decide_resubmit(snapshot: OrderSnapshot, word: Word) -> Decision:
-    """Decide the commit that announces another send of the same bytes."""
-    draft = Draft(snapshot, word)
+    """Decide the commit that announces another send of the same bytes; nothing when the payment ended meanwhile."""
     payment = snapshot.payment
+    if payment.status is not PaymentState.PROCESSING:
+        return unchanged(snapshot, "repeat")
+    draft = Draft(snapshot, word)
     draft.set_payment(
         submissions=payment.submissions + 1,
         absent_at_wechat=False,

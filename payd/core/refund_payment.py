@@ -112,8 +112,14 @@ def decide_refund(
 
 
 def decide_refund_resubmit(snapshot: OrderSnapshot, out_refund_no: str, word: Word) -> Decision:
-    """Decide the commit that announces another send of the same bytes under the same number."""
+    """Decide the commit that announces another send of the same bytes under the same number.
+
+    Nothing is decided unless WeChat said, and this very snapshot still knows, that the number is not there: only then
+    may the refund be sent, and a refusal of that send counted.
+    """
     refund = _find(snapshot, out_refund_no)
+    if refund.status is not RefundState.REFUNDING or not refund.absent_at_wechat:
+        return unchanged(snapshot, "repeat")
     draft = Draft(snapshot, word)
     draft.set_refund(
         out_refund_no,
@@ -227,17 +233,30 @@ def _learnt(refund: Refund, evidence: RefundEvidence) -> dict[str, Any]:
 
 
 def _stay(snapshot: OrderSnapshot, refund: Refund, evidence: RefundEvidence, word: Word) -> Decision:
-    same = refund.attention == evidence.attention
-    if refund.status is not RefundState.REFUNDING or (same and evidence.source is Source.NOTIFICATION):
+    if refund.status is not RefundState.REFUNDING:
+        return _let_rest(snapshot, refund, word)
+    # An older PROCESSING may come after ABNORMAL: the mark stays until WeChat ends the refund.
+    attention = evidence.attention or ("abnormal" if refund.attention == "abnormal" else None)
+    same = refund.attention == attention
+    if same and evidence.source is Source.NOTIFICATION:
         return unchanged(snapshot, "repeat")
     draft = Draft(snapshot, word)
     draft.set_refund(refund.out_refund_no, **_learnt(refund, evidence), **heard(None))
     if not same:
-        draft.set_refund(refund.out_refund_no, attention=evidence.attention)
-        draft.line("refund", refund.out_refund_no, None, None, {"attention": evidence.attention, **_told(evidence)})
-        if evidence.attention == "abnormal":
+        draft.set_refund(refund.out_refund_no, attention=attention)
+        draft.line("refund", refund.out_refund_no, None, None, {"attention": attention, **_told(evidence)})
+        if attention == "abnormal":
             draft.announce(WebhookEvent.REFUND_ABNORMAL, refund.out_refund_no)
     return _keep_asking(draft, refund, word, "waiting" if same else "applied")
+
+
+def _let_rest(snapshot: OrderSnapshot, refund: Refund, word: Word) -> Decision:
+    """A final refund is never due, however it came by a due time."""
+    if refund.next_check_at is None:
+        return unchanged(snapshot, "repeat")
+    draft = Draft(snapshot, word)
+    draft.set_refund(refund.out_refund_no, next_check_at=None)
+    return draft.finish("repeat")
 
 
 def _keep_asking(draft: Draft, refund: Refund, word: Word, result: str) -> Decision:

@@ -144,9 +144,12 @@ def _dispute(
 
 
 def _stay(snapshot: OrderSnapshot, evidence: PaymentEvidence, word: Word) -> Decision:
-    if evidence.event is PaymentEvent.PAID or snapshot.payment.next_check_at is None:
+    if snapshot.payment.next_check_at is None:
         return unchanged(snapshot, "repeat")
     draft = Draft(snapshot, word)
+    if snapshot.payment.status is PaymentState.SUCCESS:  # paid is never due, however it came by a due time
+        draft.set_payment(next_check_at=None)
+        return draft.finish("repeat")
     _reschedule(draft, word, absent_at_wechat=False)
     return draft.finish("repeat" if snapshot.payment.status in FINAL_PAYMENT else "waiting")
 

@@ -37,7 +37,8 @@ from payd.models.ids import new_out_refund_no, new_out_trade_no
 from payd.models.order import CreateCommand
 from payd.models.refund import Refund, RefundCommand
 from payd.models.states import PaymentState, RefundState
-from payd.models.wechat import Closed, Refused, Unclear
+from payd.models.wechat import Closed, PrepayParameters, Refused, Unclear
+from payd.plugin.asking import Asking
 from payd.plugin.idempotency import IdempotencyGate, KeyedCall
 from payd.plugin.settlement import Settlement
 from payd.plugin.turns import Turns
@@ -92,6 +93,7 @@ class PayPlugin:
         self._entropy = entropy
         self._merchant = merchant
         self._turns = Turns()
+        self._asking = Asking(clock)
 
     # -- create ---------------------------------------------------------------------------------------------------
 
@@ -163,13 +165,17 @@ class PayPlugin:
         payable = is_payable(snapshot.order, snapshot.payment.status, word)
         if not payable or has_fresh_parameters(snapshot, word.at) or snapshot.payment.close_requested:
             return await self._answer(snapshot, REPEAT, number, call, render)
-        counts = refusal_counts(snapshot.payment.submissions, absent_at_wechat=snapshot.payment.absent_at_wechat)
-        snapshot = await self._commit_again(
-            number, lambda now_is, said: decide_resubmit(now_is, said), request_id, first=snapshot
-        )
-        if snapshot.payment.status is not PaymentState.PROCESSING:
-            return await self._answer(snapshot, REPEAT, number, call, render)
-        return await self._prepay(snapshot, counts, REPEAT, request_id, call, render)
+        counts = False
+
+        def resubmit(now_is: OrderSnapshot, said: Word) -> Decision:
+            nonlocal counts
+            counts = refusal_counts(now_is.payment.submissions, absent_at_wechat=now_is.payment.absent_at_wechat)
+            return decide_resubmit(now_is, said)
+
+        decided = await self._commit_again(number, resubmit, request_id, first=snapshot)
+        if decided.change is None:  # it ended meanwhile: nothing may be sent
+            return await self._answer(decided.snapshot, REPEAT, number, call, render)
+        return await self._prepay(decided.snapshot, counts, REPEAT, request_id, call, render)
 
     async def _prepay(
         self,
@@ -180,13 +186,31 @@ class PayPlugin:
         call: KeyedCall | None,
         render: Render,
     ) -> Answer:
-        """Send the prepay and commit its answer, with the key's stored answer in the same commit."""
-        number = snapshot.order.out_trade_no
+        """Send the prepay and commit its answer, with the key's stored answer in the same commit.
+
+        When that commit cannot be written, the send has happened all the same: 202, and the order is due.
+        """
+        announced = snapshot
         answer = await self._wechat.prepay(snapshot.order.trade_type, snapshot.payment.wire_request)
+        try:
+            return await self._conclude_prepay(snapshot, answer, counts, good, request_id, call, render)
+        except StorageUnavailable:
+            return Answer(*render(announced, UNKNOWN))
+
+    async def _conclude_prepay(
+        self,
+        snapshot: OrderSnapshot,
+        answer: PrepayParameters | Refused | Unclear,
+        counts: bool,
+        good: str,
+        request_id: str,
+        call: KeyedCall | None,
+        render: Render,
+    ) -> Answer:
+        number = snapshot.order.out_trade_no
         if isinstance(answer, Refused) and is_already_paid(answer.code):
             await self._settlement.ask_payment(number, request_id=request_id)
             snapshot = await self._storage.load_order(number) or snapshot
-        answer_id = answer.request_id
 
         def outcome(decided: OrderSnapshot) -> str:
             if decided.payment.status is PaymentState.FAIL:
@@ -194,7 +218,7 @@ class PayPlugin:
             return UNKNOWN if decided.payment.outcome == "unknown" else good
 
         for attempt in range(limits.COMMIT_ATTEMPTS_MAX):
-            word = self._settlement.word(Source.API, request_id=request_id, wechat_request_id=answer_id)
+            word = self._settlement.word(Source.API, request_id=request_id, wechat_request_id=answer.request_id)
             decision = decide_prepay_answer(snapshot, answer, counts=counts, word=word)
             status, body = render(decision.snapshot, outcome(decision.snapshot))
             put = call.finish(number, status, body, word.at) if call else None
@@ -241,14 +265,14 @@ class PayPlugin:
         *,
         first: OrderSnapshot,
         source: Source = Source.API,
-    ) -> OrderSnapshot:
-        """Commit a decision about an order; on a stale version load and decide again."""
+    ) -> Decision:
+        """Commit a decision about an order; on a stale version load and decide again. Returns what was committed."""
         snapshot = first
         for attempt in range(limits.COMMIT_ATTEMPTS_MAX):
             word = self._settlement.word(source, request_id=request_id)
             decision = decide(snapshot, word)
             if await self._try_commit(decision, word, None, None, attempt):
-                return decision.snapshot
+                return decision
             snapshot = await self._storage.load_order(number) or snapshot
         raise AssertionError("the loop returns or raises")
 
@@ -261,9 +285,8 @@ class PayPlugin:
 
         Returns the order and, when WeChat could not be understood, what was heard. Never raises for WeChat's sake.
         """
-        payment, now = snapshot.payment, self._clock.now()
-        fresh = payment.asked_at is not None and now - payment.asked_at < timedelta(seconds=limits.QUERY_FRESH_SECONDS)
-        if payment.status is not PaymentState.PROCESSING or fresh:
+        payment = snapshot.payment
+        if payment.status is not PaymentState.PROCESSING or not self._asking.may_ask(payment.out_trade_no):
             return snapshot, None
         try:
             said = await self._settlement.ask_payment(payment.out_trade_no, request_id=request_id)
@@ -276,10 +299,9 @@ class PayPlugin:
         self, snapshot: OrderSnapshot, out_refund_no: str, *, request_id: str
     ) -> tuple[OrderSnapshot, Refused | Unclear | None]:
         """Refresh one refund that is still open, by the same rule."""
-        refund, now = snapshot.refund(out_refund_no), self._clock.now()
+        refund = snapshot.refund(out_refund_no)
         assert refund is not None, "loaded by this refund"
-        fresh = refund.asked_at is not None and now - refund.asked_at < timedelta(seconds=limits.QUERY_FRESH_SECONDS)
-        if refund.status is not RefundState.REFUNDING or fresh:
+        if refund.status is not RefundState.REFUNDING or not self._asking.may_ask(f"refund {out_refund_no}"):
             return snapshot, None
         try:
             said = await self._settlement.ask_refund(out_refund_no, request_id=request_id)
@@ -303,21 +325,29 @@ class PayPlugin:
             if snapshot.payment.status is not PaymentState.PROCESSING:
                 return snapshot, None
             answer = await self._wechat.close(out_trade_no)
-            if isinstance(answer, Closed):
-                closed = answer
+            try:
+                return await self._conclude_close(snapshot, answer, request_id, source)
+            except StorageUnavailable:  # the close was asked for: what became of it is found by asking
+                return await self._storage.load_order(out_trade_no) or snapshot, UNWRITTEN
 
-                def decide(now_is: OrderSnapshot, word: Word) -> Decision:
-                    return decide_closed(now_is, closed, word)
+    async def _conclude_close(
+        self, snapshot: OrderSnapshot, answer: Closed | Refused | Unclear, request_id: str | None, source: Source
+    ) -> tuple[OrderSnapshot, Refused | Unclear | None]:
+        number = snapshot.order.out_trade_no
+        if isinstance(answer, Closed):
+            closed = answer
 
-                return await self._commit_again(out_trade_no, decide, request_id, first=snapshot, source=source), None
-            await self._settlement.ask_payment(out_trade_no, request_id=request_id)
-            snapshot = await self._storage.load_order(out_trade_no) or snapshot
-            if snapshot.payment.status is not PaymentState.PROCESSING:
-                return snapshot, None
-            pending = await self._commit_again(
-                out_trade_no, decide_close_pending, request_id, first=snapshot, source=source
-            )
-            return pending, answer
+            def decide(now_is: OrderSnapshot, word: Word) -> Decision:
+                return decide_closed(now_is, closed, word)
+
+            decided = await self._commit_again(number, decide, request_id, first=snapshot, source=source)
+            return decided.snapshot, None
+        await self._settlement.ask_payment(number, request_id=request_id)
+        snapshot = await self._storage.load_order(number) or snapshot
+        if snapshot.payment.status is not PaymentState.PROCESSING:
+            return snapshot, None
+        pending = await self._commit_again(number, decide_close_pending, request_id, first=snapshot, source=source)
+        return pending.snapshot, answer
 
     # -- refund ---------------------------------------------------------------------------------------------------
 
@@ -420,7 +450,10 @@ class PayPlugin:
             raise RequestError("out_refund_no_used", complaints=complaints, out_refund_no=number)
         was_open = refund.status is RefundState.REFUNDING
         if was_open and refund.outcome == "unknown":
-            snapshot, _ = await self.carry_on_refund(snapshot, number, request_id=request_id)
+            try:
+                snapshot, _ = await self.carry_on_refund(snapshot, number, request_id=request_id)
+            except StorageUnavailable:  # it may have been sent: what became of it is found by asking
+                return Answer(*render(snapshot, UNKNOWN))
         outcome = _refund_outcome(snapshot, number, REPEAT, was_open=was_open)
         return await self._answer(snapshot, outcome, number, call, render)
 
@@ -438,34 +471,39 @@ class PayPlugin:
                 return await self._note_refund(snapshot, number, said, request_id, source), said
         if refund.status is not RefundState.REFUNDING or not refund.absent_at_wechat:
             return snapshot, None
-        snapshot = await self._commit_again(
+        decided = await self._commit_again(
             order_number,
             lambda now_is, word: decide_refund_resubmit(now_is, number, word),
             request_id,
             first=snapshot,
             source=source,
         )
-        return await self._submit_refund(snapshot, number, True, request_id, source), None
+        if decided.change is None:  # somebody else sent it, or it ended: nothing may be sent
+            return decided.snapshot, None
+        return await self._submit_refund(decided.snapshot, number, True, request_id, source), None
 
     async def _note_refund(
         self, snapshot: OrderSnapshot, number: str, said: Refused | Unclear, request_id: str | None, source: Source
     ) -> OrderSnapshot:
         """Keep what an unclear query heard and the next due time; a refused query ends nothing."""
-        return await self._commit_again(
+        noted = await self._commit_again(
             snapshot.order.out_trade_no,
             lambda now_is, word: decide_refund_unheard(now_is, number, said, word),
             request_id,
             first=snapshot,
             source=source,
         )
+        return noted.snapshot
 
     async def _submit_refund(
         self, snapshot: OrderSnapshot, number: str, counts: bool, request_id: str | None, source: Source
     ) -> OrderSnapshot:
         answer = await self._wechat.refund(_refund_of(snapshot, number).wire_request, out_refund_no=number)
-        return await self._commit_again(
-            snapshot.order.out_trade_no, _decide(number, answer, counts), request_id, first=snapshot, source=source
+        decide = _decide(number, answer, counts)
+        decided = await self._commit_again(
+            snapshot.order.out_trade_no, decide, request_id, first=snapshot, source=source
         )
+        return decided.snapshot
 
     async def _send_refund(
         self,
@@ -477,17 +515,23 @@ class PayPlugin:
         call: KeyedCall | None,
         render: Render,
     ) -> Answer:
-        """Send the refund and commit its answer, with the key's stored answer in the same commit."""
+        """Send the refund and commit its answer, with the key's stored answer in the same commit.
+
+        When that commit cannot be written, the send has happened all the same: 202 with the number, and it is due.
+        """
         answer = await self._wechat.refund(_refund_of(snapshot, number).wire_request, out_refund_no=number)
-        decide = _decide(number, answer, counts)
-        for attempt in range(limits.COMMIT_ATTEMPTS_MAX):
-            word = self._settlement.word(Source.API, request_id=request_id, wechat_request_id=answer.request_id)
-            decision = decide(snapshot, word)
-            status, body = render(decision.snapshot, _refund_outcome(decision.snapshot, number, good))
-            put = call.finish(number, status, body, word.at) if call else None
-            if await self._try_commit(decision, word, put, call, attempt):
-                return Answer(status, body)
-            snapshot = await self._storage.load_order(snapshot.order.out_trade_no) or snapshot
+        announced, decide = snapshot, _decide(number, answer, counts)
+        try:
+            for attempt in range(limits.COMMIT_ATTEMPTS_MAX):
+                word = self._settlement.word(Source.API, request_id=request_id, wechat_request_id=answer.request_id)
+                decision = decide(snapshot, word)
+                status, body = render(decision.snapshot, _refund_outcome(decision.snapshot, number, good))
+                put = call.finish(number, status, body, word.at) if call else None
+                if await self._try_commit(decision, word, put, call, attempt):
+                    return Answer(status, body)
+                snapshot = await self._storage.load_order(snapshot.order.out_trade_no) or snapshot
+        except StorageUnavailable:
+            return Answer(*render(announced, UNKNOWN))
         raise AssertionError("the loop returns or raises")
 
     # -- what the reconciler asks for -----------------------------------------------------------------------------
@@ -508,10 +552,10 @@ class PayPlugin:
 
     async def follow_refund(self, out_refund_no: str) -> bool:
         """Ask about a due refund; send it again when WeChat does not know it. Returns whether its state moved."""
-        before = await self._storage.load_order_of_refund(out_refund_no)
-        if before is None:
-            return False
         async with self._turns.of(f"refund {out_refund_no}"):
+            before = await self._storage.load_order_of_refund(out_refund_no)
+            if before is None:
+                return False
             after, _ = await self.carry_on_refund(before, out_refund_no, request_id=None, source=Source.QUERY)
         return _refund_of(after, out_refund_no).status is not _refund_of(before, out_refund_no).status
 

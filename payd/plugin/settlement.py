@@ -85,10 +85,14 @@ class Settlement:
         async def load() -> OrderSnapshot | None:
             return await self._storage.load_order(evidence.out_trade_no)
 
-        def decide(snapshot: OrderSnapshot, word: Word) -> Decision:
-            return self._with_policy(decide_payment_evidence(snapshot, evidence, word), word)
+        def plain(snapshot: OrderSnapshot, word: Word) -> Decision:
+            return decide_payment_evidence(snapshot, evidence, word)
 
-        return await self._apply(load, decide, evidence, DiscrepancyKind.ORDER_UNKNOWN, request_id, receipt)
+        def decide(snapshot: OrderSnapshot, word: Word) -> Decision:
+            return self._with_policy(plain(snapshot, word), word)
+
+        kind = DiscrepancyKind.ORDER_UNKNOWN
+        return await self._apply(load, decide, evidence, kind, request_id, receipt, without_policy=plain)
 
     async def refund(
         self, evidence: RefundEvidence, *, request_id: str | None = None, receipt: Receipt | None = None
@@ -111,6 +115,7 @@ class Settlement:
         unknown: DiscrepancyKind,
         request_id: str | None,
         receipt: Receipt | None,
+        without_policy: Callable[[OrderSnapshot, Word], Decision] | None = None,
     ) -> Decision | None:
         for attempt in range(limits.COMMIT_ATTEMPTS_MAX):
             snapshot = await load()
@@ -122,6 +127,9 @@ class Settlement:
             try:
                 await self.commit(decision, word, receipt=receipt)
             except (StaleVersion, AlreadyExists) as exc:
+                if exc.table == "refunds" and without_policy is not None:
+                    decide = without_policy  # the automatic refund's number is taken: the money is booked all the same
+                    continue
                 if exc.table == TRANSACTION_ID and isinstance(evidence, PaymentEvidence):
                     decision = dispute_transaction(snapshot, evidence, word)
                     await self.commit(decision, word, receipt=receipt)
