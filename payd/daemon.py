@@ -32,8 +32,8 @@ from payd.operator_client import socket_path
 from payd.operator_socket import operator_socket
 from payd.plugin.discrepancies import resolve_discrepancy
 from payd.plugin.idempotency import IdempotencyGate
-from payd.plugin.pay_plugin import Merchant, PayPlugin
-from payd.plugin.settlement import Settlement
+from payd.plugin.pay_plugin import PayPlugin
+from payd.plugin.settlement import Merchant, Settlement
 from payd.ports import Clock, IdempotencyLock
 from payd.storage import SqliteStorage, open_storage
 from payd.system import FollowingClock, SystemClock, SystemEntropy
@@ -157,9 +157,11 @@ async def open_parts(config: Config, gateway: Gateway) -> AsyncIterator[Parts]:
             for soon in dispatch_soon:
                 soon()
 
+        merchant = Merchant(gateway.settings.mchid, gateway.settings.appid, config.livemode)
         settlement = Settlement(
             storage=storage,
             wechat=wechat,
+            merchant=merchant,
             clock=clock,
             metrics=metrics,
             announcer=announce,
@@ -182,7 +184,7 @@ async def open_parts(config: Config, gateway: Gateway) -> AsyncIterator[Parts]:
             gate=gate,
             clock=clock,
             entropy=entropy,
-            merchant=Merchant(gateway.settings.mchid, gateway.settings.appid, config.livemode),
+            merchant=merchant,
         )
         yield Parts(
             config=config,

@@ -161,9 +161,9 @@ class IdempotencyGate:
             self._count("started" if record is None else "replayed" if record.answer_status else "resumed")
             yield KeyedCall(request, found, owner=self._owner, ttl_seconds=self._ttl_seconds)
         finally:
-            self._running.discard(scope_key)
             if locked and self._lock is not None:
                 await self._lock.release(scope_key, self._owner)
+            self._running.discard(scope_key)
 
     async def bind(self, call: KeyedCall, subject_id: str) -> None:
         """Bind the key to its body after a 409: the repeat is carried out, another body is refused."""

@@ -40,7 +40,7 @@ from payd.models.states import PaymentState, RefundState
 from payd.models.wechat import Closed, PrepayParameters, Refused, Unclear
 from payd.plugin.asking import Asking
 from payd.plugin.idempotency import IdempotencyGate, KeyedCall
-from payd.plugin.settlement import Settlement
+from payd.plugin.settlement import Merchant, Settlement
 from payd.plugin.turns import Turns
 from payd.ports import Clock, Entropy, Storage, WechatPay
 
@@ -51,15 +51,6 @@ Render = Callable[[OrderSnapshot, str], tuple[int, bytes]]
 UNWRITTEN = Unclear(reason="storage_unavailable", message="WeChat's answer could not be written")
 
 CREATED, REPEAT, UNKNOWN, REFUSED = "created", "repeat", "unknown", "refused"
-
-
-@dataclass(frozen=True, slots=True)
-class Merchant:
-    """Who we are at WeChat, and whether the money is real."""
-
-    mchid: str
-    appid: str
-    livemode: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ acknowledged before the commit is on disk.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -47,6 +47,15 @@ TRANSACTION_ID: Final = "orders.transaction_id"
 Receipt = Callable[[NotificationResult], NotificationRecord]
 
 
+@dataclass(frozen=True, slots=True)
+class Merchant:
+    """Who we are at WeChat, and whether the money is real."""
+
+    mchid: str
+    appid: str
+    livemode: bool
+
+
 class Settlement:
     """Applies evidence and commits decisions. One instance serves the whole process."""
 
@@ -55,6 +64,7 @@ class Settlement:
         *,
         storage: Storage,
         wechat: WechatPay,
+        merchant: Merchant,
         clock: Clock,
         metrics: Metrics,
         announcer: Announcer,
@@ -63,6 +73,7 @@ class Settlement:
     ) -> None:
         self._storage = storage
         self._wechat = wechat
+        self._merchant = merchant
         self._clock = clock
         self._metrics = metrics
         self._announcer = announcer
@@ -148,6 +159,14 @@ class Settlement:
         receipt: Receipt | None,
     ) -> None:
         is_refund = isinstance(evidence, RefundEvidence)
+        result = NotificationResult.ORDER_UNKNOWN
+        appid = evidence.appid if isinstance(evidence, PaymentEvidence) else None
+        for said, ours, other in (
+            (evidence.mchid, self._merchant.mchid, DiscrepancyKind.MERCHANT_MISMATCH),
+            (appid, self._merchant.appid, DiscrepancyKind.APP_MISMATCH),
+        ):
+            if said is not None and said != ours and result is NotificationResult.ORDER_UNKNOWN:
+                kind, result = other, NotificationResult.MERCHANT_MISMATCH
         total = evidence.refund_fen if isinstance(evidence, RefundEvidence) else evidence.total_fen
         discrepancy = new_discrepancy(
             kind,
@@ -157,7 +176,7 @@ class Settlement:
             detail={"source": evidence.source.value, "refund_fen" if is_refund else "total_fen": total},
             now=word.at,
         )
-        notifications = (receipt(NotificationResult.ORDER_UNKNOWN),) if receipt else ()
+        notifications = (receipt(result),) if receipt else ()
         await self._storage.commit(ChangeSet(open_discrepancies=(discrepancy,), notifications=notifications))
         self._log.warning("evidence_without_order", kind=kind.value, out_trade_no=evidence.out_trade_no)
 

@@ -48,6 +48,16 @@ class TooLargeController(BaseController):
         """Refuse, whoever asks."""
         raise RequestError("body_too_large", limit=limits.BODY_BYTES_MAX)
 
+    def on_connection_close(self) -> None:
+        """Count the request as over: a client that leaves in the middle of its body gets no answer to be counted by."""
+        super().on_connection_close()
+        self.set_status(413)  # for the log and the metrics; nobody hears it
+        self.on_finish()
+
+
+class TooLargeCallbackController(TooLargeController, WechatCallbackController):
+    """The same for WeChat's callbacks, in WeChat's shape."""
+
 
 def controller_of(operation_id: str) -> type[BaseController]:
     """Find the controller that has an operation; a route without one fails at import."""
@@ -94,16 +104,19 @@ class PaydApplication(Application):
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> _HandlerDelegate:
         """Choose the controller of a request."""
         methods, path = self._router.find(request.path)
+        length = request.headers.get("Content-Length", "0")
+        too_large = length.isascii() and length.isdigit() and int(length) > limits.BODY_BYTES_MAX
         if methods is None:
-            return self._delegate(request, NotFoundController, UNKNOWN_ROUTE, {})
+            unknown = TooLargeController if too_large else NotFoundController
+            return self._delegate(request, unknown, UNKNOWN_ROUTE, {})
         found = methods.get(request.method or "")
         if found is None:
             first = next(iter(methods.values()))[0]
             return self._delegate(request, MethodNotAllowedController, first, {}, allowed=tuple(methods))
         route, controller = found
-        length = request.headers.get("Content-Length", "0")
-        if length.isascii() and length.isdigit() and int(length) > limits.BODY_BYTES_MAX:
-            return self._delegate(request, TooLargeController, route, {})
+        if too_large:
+            callback = controller is WechatCallbackController
+            return self._delegate(request, TooLargeCallbackController if callback else TooLargeController, route, {})
         return self._delegate(request, controller, route, path)
 
     def _delegate(

@@ -15,7 +15,7 @@ from tornado.httputil import HTTPHeaders, format_timestamp
 from tornado.web import HTTPError, RequestHandler
 
 from payd import limits
-from payd.errors import RequestError, StorageUnavailable
+from payd.errors import RequestError, StorageError
 from payd.logs import get_logger
 from payd.models.ids import REQUEST_ID
 from payd.web.pay_auth_filter import Caller
@@ -76,7 +76,7 @@ class BaseController(RequestHandler):
             await getattr(self, self.route.operation_id)(**path)
         except RequestError as error:
             self.refuse(error)
-        except StorageUnavailable as error:
+        except StorageError as error:
             log.error("storage_unavailable", error=str(error), request_id=self.request_id)
             self.refuse(RequestError("storage_unavailable", retry_after=1))
         except HTTPError:

@@ -95,7 +95,12 @@ class PayController(BaseController):
         if outcome == REFUSED:
             return self._refused(views.heard_view(payment), out_trade_no=snapshot.order.out_trade_no)
         now = self.services.clock.now()
-        payable = payment.status is PaymentState.PROCESSING and now < snapshot.order.expires_at
+        payable = (
+            payment.status is PaymentState.PROCESSING
+            and now < snapshot.order.expires_at
+            and not payment.close_requested
+            and outcome != UNKNOWN  # an unclear renewal may have voided the code that is stored
+        )
         prepay_id = payment.prepay_id if payable else None
         pay_params = self.services.wechat.client_parameters(payment.trade_type, prepay_id) if prepay_id else None
         view = views.created_view(snapshot, pay_params=pay_params, payable=payable)

@@ -197,29 +197,29 @@ ROUTES: Final[tuple[Route, ...]] = (
         success={200: Answer("Four counters since the start", "AuthMetrics")},
     ),
     Route(
-        method="GET", path="/pay/metrics/auth.prom", scope=ANY_KEY, operation_id="auth_metrics_text", checked=False,
+        method="GET", path="/pay/metrics/auth.prom", scope=ANY_KEY, operation_id="auth_metrics_text",
         summary="Count refused calls, for Prometheus", problems=_KEY,
         success={200: Answer("The same four counters", media=_TEXT)},
     ),
     Route(
-        method="GET", path="/metrics", scope=PUBLIC, operation_id="metrics", checked=False,
+        method="GET", path="/metrics", scope=PUBLIC, operation_id="metrics",
         summary="All metrics, for Prometheus", success={200: Answer("Prometheus or OpenMetrics text", media=_TEXT)},
     ),
     Route(
-        method="GET", path="/healthz", scope=PUBLIC, operation_id="healthz", checked=False,
+        method="GET", path="/healthz", scope=PUBLIC, operation_id="healthz",
         summary="Whether the loop turns", success={200: Answer("It does", "HealthAnswer")},
     ),
     Route(
-        method="GET", path="/readyz", scope=PUBLIC, operation_id="readyz", checked=False,
+        method="GET", path="/readyz", scope=PUBLIC, operation_id="readyz",
         summary="Whether payd can do work: database writable, keys loaded, not draining",
         success={200: Answer("It can", "ReadyAnswer"), 503: Answer("It cannot; says why", "ReadyAnswer")},
     ),
     Route(
-        method="GET", path="/openapi.json", scope=PUBLIC, operation_id="openapi", checked=False,
+        method="GET", path="/openapi.json", scope=PUBLIC, operation_id="openapi",
         summary="This document", success={200: Answer("OpenAPI 3.1", "OpenapiDocument")},
     ),
     Route(
-        method="GET", path="/docs", scope=PUBLIC, operation_id="docs", checked=False,
+        method="GET", path="/docs", scope=PUBLIC, operation_id="docs",
         summary="A readable page without outside assets", success={200: Answer("HTML", media="text/html")},
     ),
 )  # fmt: skip

@@ -20,7 +20,9 @@ from payd.core.changes import new_discrepancy
 from payd.errors import RequestError, StorageError, VerificationError
 from payd.models.changes import ChangeSet
 from payd.models.discrepancy import DiscrepancyKind
+from payd.models.evidence import PaymentEvidence
 from payd.models.notification import NotificationRecord, NotificationResult, OpenedNotification, Step
+from payd.models.states import PaymentEvent
 from payd.plugin.settlement import Receipt
 from payd.web.base_controller import JSON, BaseController
 
@@ -54,6 +56,9 @@ REFUSED_STATUSES: Final = {
 class WechatCallbackController(BaseController):
     """POST /pay/notify/wechat."""
 
+    #: What the books made of the callback; set when its row is made.
+    verdict: NotificationResult | None = None
+
     async def wechat_notify(self) -> None:
         """Verify, apply, and answer within the deadline whatever happens."""
         steps: list[Step] = []
@@ -69,26 +74,37 @@ class WechatCallbackController(BaseController):
     async def _receive(self, steps: list[Step]) -> None:
         opened = await self.services.wechat.open_notification(self.request.headers, self.request.body, steps)
         kind = (opened.original_type, opened.event_type)
-        settlement, result = self.services.settlement, None
         if kind in PAYMENT_EVENTS:
-            steps.append(Step(step="event", verdict="ok"))
-            evidence = self.services.wechat.payment_evidence(opened)
-            receipt = self._receipt(opened, steps, out_trade_no=evidence.out_trade_no, out_refund_no=None)
-            decision = await settlement.payment(evidence, request_id=self.request_id, receipt=receipt)
+            await self._receive_payment(opened, steps)
         elif kind in REFUND_EVENTS:
-            steps.append(Step(step="event", verdict="ok"))
-            refund = self.services.wechat.refund_evidence(opened)
-            receipt = self._receipt(opened, steps, out_trade_no=refund.out_trade_no, out_refund_no=refund.out_refund_no)
-            decision = await settlement.refund(refund, request_id=self.request_id, receipt=receipt)
+            await self._receive_refund(opened, steps)
         else:
-            result = await self._foreign(opened, steps)
-            decision = None
-        if result is None:
-            result = _result(decision.result if decision else "order_unknown")
-        self._count(result)
+            await self._foreign(opened, steps)
+        assert self.verdict is not None, "every way through leaves a verdict"
+        self._count(self.verdict)
         self.set_status(204)
         self.set_header("X-Request-Id", self.request_id)
         self.finish()
+
+    async def _receive_payment(self, opened: OpenedNotification, steps: list[Step]) -> None:
+        evidence = self.services.wechat.payment_evidence(opened)
+        _require_whole(evidence)
+        if evidence.event is not PaymentEvent.PAID:  # TRANSACTION.SUCCESS that does not speak of success
+            await self._foreign(opened, steps)
+            return
+        steps.append(Step(step="event", verdict="ok"))
+        receipt = self._receipt(opened, steps, out_trade_no=evidence.out_trade_no, out_refund_no=None)
+        await self.services.settlement.payment(evidence, request_id=self.request_id, receipt=receipt)
+
+    async def _receive_refund(self, opened: OpenedNotification, steps: list[Step]) -> None:
+        evidence = self.services.wechat.refund_evidence(opened)
+        if evidence.status_word != opened.event_type.removeprefix("REFUND."):
+            await self._foreign(opened, steps)
+            return
+        steps.append(Step(step="event", verdict="ok"))
+        number = evidence.out_refund_no
+        receipt = self._receipt(opened, steps, out_trade_no=evidence.out_trade_no, out_refund_no=number)
+        await self.services.settlement.refund(evidence, request_id=self.request_id, receipt=receipt)
 
     def _receipt(
         self, opened: OpenedNotification, steps: list[Step], *, out_trade_no: str | None, out_refund_no: str | None
@@ -98,6 +114,7 @@ class WechatCallbackController(BaseController):
         record_id, received_at = self.services.entropy.token_hex(12), self.services.clock.now()
 
         def receipt(result: NotificationResult) -> NotificationRecord:
+            self.verdict = result
             return NotificationRecord(
                 id=record_id,
                 received_at=received_at,
@@ -111,8 +128,11 @@ class WechatCallbackController(BaseController):
 
         return receipt
 
-    async def _foreign(self, opened: OpenedNotification, steps: list[Step]) -> NotificationResult:
-        """A verified callback of another product: nothing moves, a person is told, WeChat is answered 204."""
+    async def _foreign(self, opened: OpenedNotification, steps: list[Step]) -> None:
+        """Keep a verified callback that is not ours to act upon: nothing moves, a person is told, 204.
+
+        Another product's, or one whose event and content contradict each other.
+        """
         steps.append(Step(step="event", verdict=f"not ours: {opened.original_type} {opened.event_type}"[:200]))
         number = opened.resource.get("out_trade_no")
         number = number if isinstance(number, str) else None
@@ -130,7 +150,6 @@ class WechatCallbackController(BaseController):
         await self.services.storage.commit(
             ChangeSet(open_discrepancies=discrepancies, notifications=(receipt(result),))
         )
-        return result
 
     async def _reject(self, error: VerificationError, steps: list[Step]) -> None:
         """Answer what could not be verified or opened; keep a row for the inspector if the disk allows."""
@@ -138,6 +157,8 @@ class WechatCallbackController(BaseController):
         if error.reason == "probe":
             result = NotificationResult.PROBE
         self._count(result)
+        if not steps or steps[-1].verdict == "ok":
+            steps.append(Step(step=error.step, verdict=error.reason[:200]))
         record = NotificationRecord(
             id=self.services.entropy.token_hex(12),
             received_at=self.services.clock.now(),
@@ -169,8 +190,15 @@ class WechatCallbackController(BaseController):
         self._fail(REFUSED_STATUSES.get(error.code, 500), error.code)
 
 
-def _result(word: str) -> NotificationResult:
-    return NotificationResult("repeat" if word == "waiting" else word)
+#: What a payment notification must say before it is compared with the books (contract 1.9).
+NEEDED: Final = ("mchid", "appid", "total_fen", "currency", "transaction_id")
+
+
+def _require_whole(evidence: PaymentEvidence) -> None:
+    """Refuse a notification that leaves out what must be compared: an absent member agrees with nothing."""
+    missing = [name for name in NEEDED if getattr(evidence, name) is None]
+    if missing:
+        raise VerificationError("resource", f"does not say {', '.join(missing)}", status=400)
 
 
 #: The numbered checks against the books, in order; each result names the one that failed.

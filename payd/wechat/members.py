@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -40,10 +40,16 @@ def optional_text(members: Mapping[str, Any], name: str) -> str | None:
     return None if value is None or value == "" else text(members, name)
 
 
+#: The largest whole number the database holds.
+INTEGER_MAX: Final = 2**63 - 1
+#: Years that WeChat Pay can speak of; sums of times outside them overflow.
+YEARS: Final = range(2011, 2200)
+
+
 def integer(members: Mapping[str, Any], name: str) -> int:
     """Take a whole number, not below zero; 1.0 and true are none. Raises Malformed."""
     value = members.get(name)
-    if type(value) is not int or value < 0:
+    if type(value) is not int or not 0 <= value <= INTEGER_MAX:
         raise Malformed(f"{name} is no amount")
     return value
 
@@ -72,6 +78,9 @@ def optional_time(members: Mapping[str, Any], name: str) -> datetime | None:
         moment = datetime.fromisoformat(value)
         if moment.tzinfo is None:
             raise Malformed(f"{name} has no time zone")
-        return moment.astimezone(UTC)
+        moment = moment.astimezone(UTC)
+        if moment.year not in YEARS:
+            raise Malformed(f"{name} is no time of our days")
+        return moment
     except (ValueError, OverflowError) as exc:
         raise Malformed(f"{name} is no time") from exc

@@ -15,7 +15,7 @@ from payd.metrics import Metrics
 from payd.models.bill import BillKind, BillRun
 from payd.models.changes import OrderSnapshot
 from payd.models.discrepancy import Discrepancy
-from payd.plugin.settlement import Settlement
+from payd.plugin.settlement import Merchant, Settlement
 from payd.storage import SqliteStorage, open_storage
 from payd.workers.bill_reconciler import BillReconciler
 
@@ -39,7 +39,8 @@ class House:
     def restart(self, config: BillsConfig | None = None) -> None:
         """Build the reconciler anew, as a new process would."""
         settlement = Settlement(
-            storage=self.storage, wechat=self.wechat, clock=self.clock, metrics=Metrics(mode="sandbox"),  # type: ignore[arg-type]
+            storage=self.storage, wechat=self.wechat, merchant=Merchant(books.MCHID, books.APPID, False),  # type: ignore[arg-type]
+            clock=self.clock, metrics=Metrics(mode="sandbox"),  # type: ignore[arg-type]
             announcer=lambda announcements, snapshot, now: (), late_payment_policy="hold", on_delivery=lambda: None,
         )  # fmt: skip
         self.bills = BillReconciler(

@@ -112,3 +112,18 @@ def test_every_differing_member_is_named_with_its_path():
     again = {"description": "b", "amount": {"total": 2, "currency": "CNY"}, "metadata": {"k": "v"}}
 
     assert differing_fields(first, again) == ["amount.total", "description", "metadata"]
+
+
+def test_a_payment_that_ended_is_not_resubmitted_and_never_due(world):
+    """A repeat that races with the notification must not leave a paid order on the reconciler's list."""
+    from dataclasses import replace
+
+    from payd.core.settle_payment import decide_payment_evidence
+
+    settled = decide_payment_evidence(world.create().snapshot, world.payment(), world.word()).snapshot
+    stray = replace(settled, payment=replace(settled.payment, next_check_at=world.now))
+
+    healed = decide_payment_evidence(stray, world.payment(), world.word())
+
+    assert decide_resubmit(settled, world.word()).change is None
+    assert healed.snapshot.payment.next_check_at is None

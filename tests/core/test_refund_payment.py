@@ -13,6 +13,7 @@ from payd.core.refund_payment import (
 )
 from payd.core.settle_payment import decide_payment_evidence
 from payd.errors import RequestError
+from payd.models.evidence import Source
 from payd.models.states import RefundState
 from payd.models.wechat import Refused, Unclear
 
@@ -212,3 +213,24 @@ def test_a_signed_absence_allows_the_same_number_again(world):
     assert absent.refund("R1").absent_at_wechat
     assert again.refund("R1").submissions == 2
     assert again.refund("R1").wire_request == snapshot.refund("R1").wire_request
+
+
+def test_a_resubmission_needs_a_snapshot_that_still_knows_the_absence(world):
+    """Somebody else sent it meanwhile: sending again and counting a refusal could free an executed refund's amount."""
+    snapshot = refund(world, paid(world)).snapshot
+    done = decide_refund_evidence(snapshot, world.refund(), world.word()).snapshot
+
+    assert decide_refund_resubmit(snapshot, "R1", world.word()).change is None
+    assert decide_refund_resubmit(done, "R1", world.word()).change is None
+
+
+def test_an_old_processing_does_not_wipe_the_abnormal_mark(world):
+    """The mark stays, and is announced once, until WeChat ends the refund."""
+    snapshot = refund(world, paid(world)).snapshot
+    marked = decide_refund_evidence(snapshot, world.refund(status="ABNORMAL"), world.word()).snapshot
+
+    old = decide_refund_evidence(marked, world.refund(status="PROCESSING", source=Source.QUERY), world.word())
+    again = decide_refund_evidence(old.snapshot, world.refund(status="ABNORMAL"), world.word())
+
+    assert old.snapshot.refund("R1").attention == "abnormal"
+    assert again.announcements == ()

@@ -51,6 +51,12 @@ FALSE = [
     ({"tamper": {"out_trade_no": "NOBODYKNOWS1"}}, 204, "order_unknown"),
     ({"original_type": "profitsharing"}, 204, "event_unknown"),
     ({"event_type": "TRANSACTION.NEW"}, 204, "event_unknown"),
+    ({"tamper": {"trade_state": "CLOSED"}}, 204, "event_unknown"),
+    ({"tamper": {"appid": None}}, 400, "body_invalid"),
+    ({"tamper": {"amount.currency": None}}, 400, "body_invalid"),
+    ({"tamper": {"amount.payer_total": 2**63}}, 400, "body_invalid"),
+    ({"tamper": {"success_time": "9999-12-31T23:59:59+08:00"}}, 400, "body_invalid"),
+    ({"tamper": {"mchid": "1900000009", "out_trade_no": "NOBODYKNOWS2"}}, 204, "merchant_mismatch"),
 ]
 
 

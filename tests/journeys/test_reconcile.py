@@ -131,3 +131,19 @@ def test_the_policy_refund_gives_late_money_back(make_house, tmp_path):
 
     assert done["refunds"][0]["amount"]["refund"] == 1000
     assert done["amount"]["refunded"] == 1000
+
+
+def test_late_money_is_booked_even_when_the_automatic_refunds_number_is_taken(make_house, tmp_path):
+    """Whoever used LATE-... as a number of his own: the money is shown, a discrepancy opens, nothing is refunded."""
+    house = make_house(tmp_path, late_payment_policy="refund", reconcile_interval_seconds=1).start()
+    number = house.create().json["out_trade_no"]
+    house.refund(house.paid(), 1, out_refund_no=f"LATE-{number}")
+    house.fault("close", "pay_after_close")
+    house.call("POST", "/pay/close", {"out_trade_no": number})
+
+    late = until(lambda: house.shown(number)["late_payment"] and house.shown(number), "the late payment")
+    found = house.call("GET", "/pay/discrepancies?status=open").json["discrepancies"]
+    house.stop()
+
+    assert late["refunds"] == []
+    assert [d["kind"] for d in found if d["out_trade_no"] == number] == ["late_payment"]

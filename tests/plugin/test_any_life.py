@@ -24,8 +24,8 @@ from payd.models.refund import RefundCommand
 from payd.models.states import REFUND_STATUSES, TRADE_STATES, OrderState, RefundState
 from payd.models.wechat import Closed, PrepayParameters, Refused, Unclear
 from payd.plugin.idempotency import IdempotencyGate, KeyedRequest
-from payd.plugin.pay_plugin import Merchant, PayPlugin
-from payd.plugin.settlement import Settlement
+from payd.plugin.pay_plugin import PayPlugin
+from payd.plugin.settlement import Merchant, Settlement
 from payd.storage import MemoryStorage
 
 MCHID, APPID, TTL = "1900000001", "wx0000000000000001", 3600
@@ -164,7 +164,8 @@ class AnyLife(RuleBasedStateMachine):
 
     def start_process(self):
         settlement = Settlement(
-            storage=self.storage, wechat=self.book, clock=self.clock, metrics=self.metrics,
+            storage=self.storage, wechat=self.book, merchant=Merchant(MCHID, APPID, False), clock=self.clock,
+            metrics=self.metrics,
             announcer=lambda announcements, snapshot, now: (), late_payment_policy="hold", on_delivery=lambda: None,
         )  # fmt: skip
         self.gate = IdempotencyGate(
