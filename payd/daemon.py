@@ -39,7 +39,7 @@ from payd.storage import SqliteStorage, open_storage
 from payd.system import FollowingClock, SystemClock, SystemEntropy
 from payd.web.application import PaydApplication, route_templates
 from payd.web.pay_auth_filter import PayAuthFilter
-from payd.web.services import InFlight, RejectedRows, Services
+from payd.web.services import InFlight, RejectedRows, Services, StorageProbe
 from payd.web.views import announced_view
 from payd.webhook.outbox import Outbox
 from payd.webhook.sender import HttpWebhookSender
@@ -269,6 +269,7 @@ def _services(parts: Parts, auth: PayAuthFilter, in_flight: InFlight) -> Service
         entropy=parts.entropy,
         in_flight=in_flight,
         rejected=RejectedRows(parts.clock),
+        probe=StorageProbe(parts.storage, SystemClock()),
         reconcile_state=parts.reconciler.state,
         resend=resend,
         resolve=resolve,

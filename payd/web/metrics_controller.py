@@ -7,9 +7,7 @@ from typing import Final
 
 import orjson
 
-from payd.errors import StorageError
 from payd.metrics import AUTH_REFUSALS, TEXT_CONTENT_TYPE
-from payd.models.changes import ChangeSet
 from payd.web.base_controller import BaseController
 from payd.web.openapi import docs_page, openapi_document
 from payd.web.routes import ROUTES
@@ -50,7 +48,7 @@ class MetricsController(BaseController):
         """Say whether payd can do work: database writable, WeChat's keys loaded, not draining."""
         services = self.services
         checks = {
-            "storage": await self._storage_check(),
+            "storage": await services.probe.check(),
             "keys": "ok" if services.wechat.key_status().loaded else "no platform key is loaded",
             "draining": "yes" if services.in_flight.draining else "no",
         }
@@ -58,13 +56,6 @@ class MetricsController(BaseController):
         status = "ready" if ready else "not_ready"
         view = {"status": status, "mode": services.mode, "version": services.version, "checks": checks}
         self.answer_json(view, 200 if ready else 503)
-
-    async def _storage_check(self) -> str:
-        try:
-            await self.services.storage.commit(ChangeSet(meta=(("probe", self.request_id),)))
-        except StorageError as error:
-            return f"cannot write: {error}"
-        return "ok"
 
     async def openapi(self) -> None:
         """Give the API's description."""

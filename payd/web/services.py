@@ -7,7 +7,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from payd import limits
+from payd.errors import StorageError
 from payd.metrics import Metrics
+from payd.models.changes import ChangeSet
 from payd.models.discrepancy import Discrepancy
 from payd.models.reconcile import ReconcileState
 from payd.models.webhook import Delivery
@@ -36,6 +38,29 @@ class InFlight:
         self.count -= 1
         if self.count == 0:
             self.idle.set()
+
+
+class StorageProbe:
+    """Tries whether the database can be written, at most once a second: anybody may ask /readyz."""
+
+    def __init__(self, storage: Storage, clock: Clock) -> None:
+        self._storage = storage
+        self._clock = clock
+        self._tried_at: float | None = None
+        self._verdict = "ok"
+
+    async def check(self) -> str:
+        """Tell ``ok``, or why not."""
+        now = self._clock.monotonic()
+        if self._tried_at is None or now - self._tried_at >= limits.PROBE_SECONDS:
+            self._tried_at = now
+            try:
+                await self._storage.commit(ChangeSet(meta=(("probe", "ready"),)))
+            except StorageError as error:
+                self._verdict = f"cannot write: {error}"
+            else:
+                self._verdict = "ok"
+        return self._verdict
 
 
 class RejectedRows:
@@ -73,6 +98,7 @@ class Services:
     entropy: Entropy
     in_flight: InFlight
     rejected: RejectedRows
+    probe: StorageProbe
     reconcile_state: Callable[[], ReconcileState]
     resend: Callable[[str], Awaitable[Delivery]]
     resolve: Callable[[str, str, str, str], Awaitable[Discrepancy | None]]
