@@ -160,9 +160,13 @@ class Metrics(Collector):
             reason: Counter(f"pay_auth_{reason}_total", "Requests refused by PayAuthFilter", registry=registry)
             for reason in AUTH_REFUSALS
         }
-        self.key_requests = Counter(
-            "payd_api_key_requests_total", "Requests by the short id of their key", ["key_id"], registry=registry
+        self.key_requests = Tally(
+            "payd_api_key_requests_total", "Requests admitted, by the short id of their API key", ("key_id",)
         )
+        self.key_last_used = Gauge(
+            "payd_api_key_last_used_timestamp_seconds", "When an API key was admitted last, by its short id",
+            ["key_id"], registry=registry,
+        )  # fmt: skip
         self.redis_up: Gauge | None = None
 
     def watch_redis(self) -> Gauge:

@@ -95,6 +95,7 @@ class BaseController(RequestHandler):
             raise RequestError("draining", retry_after=5)
         if route.scope is not PUBLIC:
             self.caller = services.auth.check(self.request.headers, self.request.remote_ip or "", route.scope)
+            services.metrics.key_requests.add((self.caller.key_id,))
         if route.query is None and route.checked and self.request.query:
             no_query(self.request.query)
 

@@ -21,6 +21,9 @@ class MetricsController(BaseController):
     async def metrics(self) -> None:
         """Write every metric, in the form the scraper asks for."""
         self.services.metrics.http_in_flight.set(self.services.in_flight.count)
+        for key_id, at in self.services.auth.last_used().items():
+            if at is not None:
+                self.services.metrics.key_last_used.labels(key_id).set(at.timestamp())
         body, content_type = self.services.metrics.exposition(self.request.headers.get("Accept", ""))
         self.answer(200, body, content_type)
 

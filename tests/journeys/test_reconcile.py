@@ -147,3 +147,26 @@ def test_late_money_is_booked_even_when_the_automatic_refunds_number_is_taken(ma
 
     assert late["refunds"] == []
     assert [d["kind"] for d in found if d["out_trade_no"] == number] == ["late_payment"]
+
+
+def test_after_a_day_of_downtime_old_and_new_orders_are_settled(make_house, tmp_path):
+    """Oldest due first in small batches, and what is new is not starved."""
+    house = make_house(tmp_path, reconcile_enabled=False).start()
+    house.act("switches", {"rate_limits": False})
+    house.fault("notify", "dropped", times=1000)
+    old = [house.create().json["out_trade_no"] for _ in range(30)]
+    for number in old:
+        house.act("pay", {"out_trade_no": number})
+    advance(house, 86_400)
+    house.stop()
+    house.config |= {"reconcile_enabled": True, "reconcile_interval_seconds": 1, "reconcile_batch_size": 10}
+    house.start()
+    new = house.create().json["out_trade_no"]
+    house.act("pay", {"out_trade_no": new})
+    advance(house, 6)
+
+    until(lambda: not house.call("GET", "/pay/orders?status=PAYING&limit=1").json["orders"], "the catching up")
+    statuses = {house.shown(number)["status"] for number in [*old, new]}
+    house.stop()
+
+    assert statuses == {"PAID"}
