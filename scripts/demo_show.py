@@ -88,7 +88,7 @@ def write_config() -> dict[str, Any]:
     """Write demo/config.json; the API key of an earlier run is kept."""
     HOME.mkdir(exist_ok=True)
     path = HOME / "config.json"
-    key = f"payd_demo_{secrets.token_hex(12)}"
+    key = f"demo-{secrets.token_hex(16)}"
     if path.exists():
         key = json.loads(path.read_text())["pay"]["api_keys"][0]
     config = {
@@ -174,11 +174,12 @@ def how_to_go_on(shop: Shop) -> None:
     title("Go on yourself")
     click.echo(f"""  export KEY={shop.key}
   curl -s -H "X-Api-Key: $KEY" -H 'Content-Type: application/json' {shop.url}/pay/create \\
-       -d '{{"description": "Tea", "amount": {{"total": 100}}}}'
-  .venv/bin/payd sandbox pay OUT_TRADE_NO --url {shop.simulator}
-  curl -s -H "X-Api-Key: $KEY" '{shop.url}/pay/orders?limit=5'
+       -d '{{"description": "Tea", "amount": {{"total": 100}}, "out_trade_no": "tea-0001"}}'; echo
+  .venv/bin/payd sandbox pay tea-0001 --url {shop.simulator}
+  curl -s -H "X-Api-Key: $KEY" '{shop.url}/pay/orders?limit=5'; echo
   .venv/bin/payd-dashboard --url {shop.url} --key-file {os.path.relpath(HOME / "api.key")}
-  open {shop.url}/docs""")
+  .venv/bin/payd verify --config {os.path.relpath(HOME / "config.json")}
+  in a browser: {shop.url}/docs""")
 
 
 def trade(shop: Shop, closing_time: threading.Event) -> None:
@@ -218,15 +219,18 @@ def main(once: bool, traffic: bool, no_dashboard: bool) -> None:
     No merchant account, no network, no money. Without --once the daemon stays up; in a terminal the dashboard opens,
     and closing it (q) ends the demo.
     """
+    for ending in (signal.SIGTERM, signal.SIGHUP):  # however the demo ends, payd ends with it
+        signal.signal(ending, _interrupted)
     title("payd starts, with its simulator inside (mode sandbox)")
     daemon, shop = start(write_config())
     closing_time = threading.Event()
     trader = threading.Thread(target=trade, args=(shop, closing_time), daemon=True)
     try:
         one_payment(shop)
-        how_to_go_on(shop)
         if once:
+            click.echo("\npayd ends with this demo; `scripts/demo` leaves it up and shows how to go on.")
             return
+        how_to_go_on(shop)
         if traffic:
             trader.start()
         stay(shop, daemon, dashboard=sys.stdout.isatty() and not no_dashboard)
@@ -238,6 +242,10 @@ def main(once: bool, traffic: bool, no_dashboard: bool) -> None:
             trader.join(20)
         daemon.send_signal(signal.SIGTERM)
         daemon.wait(30)
+
+
+def _interrupted(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def stay(shop: Shop, daemon: subprocess.Popen[str], *, dashboard: bool) -> None:
