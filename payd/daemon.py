@@ -7,6 +7,7 @@ and payd speaks to it over real HTTP like to WeChat.
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import os
 import signal
@@ -17,7 +18,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from payd import __version__, limits
@@ -38,6 +38,7 @@ from payd.ports import Clock, IdempotencyLock
 from payd.storage import SqliteStorage, open_storage
 from payd.system import FollowingClock, SystemClock, SystemEntropy
 from payd.web.application import PaydApplication, route_templates
+from payd.web.http_server import HttpServer
 from payd.web.pay_auth_filter import PayAuthFilter
 from payd.web.services import InFlight, RejectedRows, Services, StorageProbe
 from payd.web.views import announced_view
@@ -307,10 +308,7 @@ async def serve(config: Config, config_path: Path, *, ready: Callable[[str], Non
     try:
         sockets = bind_sockets(config.server.port, config.server.host)
     except OSError as exc:
-        complaint = Complaint(
-            "server.port", f"cannot listen on {config.server.host}:{config.server.port}: {exc.strerror}"
-        )
-        raise ConfigError([complaint]) from exc
+        raise ConfigError([_cannot_listen(config.server.host, config.server.port, exc)]) from exc
     port = sockets[0].getsockname()[1]
     scheme = "https" if config.server.tls_cert_path else "http"
     own_host = "127.0.0.1" if config.server.host in ("0.0.0.0", "::", "") else config.server.host  # noqa: S104
@@ -319,17 +317,10 @@ async def serve(config: Config, config_path: Path, *, ready: Callable[[str], Non
         async with open_parts(config, gateway) as parts:
             in_flight = InFlight()
             auth = PayAuthFilter(config.pay, clock=SystemClock(), on_refusal=_count_refusal(parts.metrics))
-            server = HTTPServer(
-                PaydApplication(_services(parts, auth, in_flight)),
-                ssl_options=_tls(config),
-                max_header_size=limits.HEADER_BYTES_MAX,
-                max_body_size=4 * limits.BODY_BYTES_MAX,
-                idle_connection_timeout=limits.IDLE_CONNECTION_SECONDS,
-                body_timeout=limits.BODY_TIMEOUT_SECONDS,
-            )
+            server = HttpServer(PaydApplication(_services(parts, auth, in_flight)), tls=_tls(config))
             workers = _workers(parts)
             stop = _signals(auth, config_path)
-            server.add_sockets(sockets)
+            await server.start(sockets)
             _calm_collector()
             for worker in workers:
                 worker.start()
@@ -340,6 +331,20 @@ async def serve(config: Config, config_path: Path, *, ready: Callable[[str], Non
                 ready(f"payd {__version__} listening on {where} (mode {config.mode}{simulator})")
                 await stop.wait()
                 return await _drain(server, in_flight, workers)
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> Complaint:
+    """Say why, and what to do about it."""
+    other_port = "set server.port (or PAYD_SERVER__PORT) to another"
+    key, cure = {
+        errno.EADDRINUSE: (
+            "server.port",
+            f"another payd or another program has this port (ss -ltnp 'sport = :{port}' shows which): "
+            f"stop it, or {other_port}",
+        ),
+        errno.EACCES: ("server.port", f"this user may not open port {port}: {other_port}, from 1024 up"),
+    }.get(error.errno or 0, ("server.host", "set server.host to a name or address of this machine"))
+    return Complaint(key, f"cannot listen on {host}:{port}: {error.strerror}; {cure}")
 
 
 def _calm_collector() -> None:
@@ -375,7 +380,10 @@ def _tls(config: Config) -> ssl.SSLContext | None:
 
 
 def _signals(auth: PayAuthFilter, config_path: Path) -> asyncio.Event:
-    """End on SIGTERM and SIGINT, at once on the second; read the API keys again on SIGHUP."""
+    """End on SIGTERM and SIGINT, at once on the second; read the API keys again on SIGHUP.
+
+    The events of SIGHUP, ``api_keys_reloaded`` and ``api_keys_kept``, are promised by the README.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -386,8 +394,9 @@ def _signals(auth: PayAuthFilter, config_path: Path) -> asyncio.Event:
 
     def reload() -> None:
         try:
-            auth.reload(load_config(config_path, os.environ).pay)
-            log.info("api_keys_reloaded")
+            pay = load_config(config_path, os.environ).pay
+            auth.reload(pay)
+            log.info("api_keys_reloaded", keys=len(pay.api_keys))
         except PaydError as error:
             log.error("api_keys_kept", error=str(error))
 
@@ -396,7 +405,7 @@ def _signals(auth: PayAuthFilter, config_path: Path) -> asyncio.Event:
     return stop
 
 
-async def _drain(server: HTTPServer, in_flight: InFlight, workers: list[Periodic]) -> int:
+async def _drain(server: HttpServer, in_flight: InFlight, workers: list[Periodic]) -> int:
     """Stop listening, let what is under way finish, stop the workers, and only then cut idle connections."""
     log.info("draining", in_flight=in_flight.count)
     in_flight.draining = True
@@ -410,6 +419,6 @@ async def _drain(server: HTTPServer, in_flight: InFlight, workers: list[Periodic
         log.error("drain_gave_up", in_flight=in_flight.count)
     for worker in workers:
         await worker.stop()
-    await server.close_all_connections()
+    await server.close()
     log.info("stopped")
     return 0

@@ -12,6 +12,7 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Final, TextIO
 
@@ -87,38 +88,79 @@ class _OncePerTurn:
         self._stream.flush()
 
 
+#: Raised by one whenever logging is set up anew: what a `PartLogger` remembers is then out of date.
+_era = 0
+
+
+class PartLogger:
+    """Speaks in the name of one part of the program; follows `configure_logs` even when that comes later."""
+
+    __slots__ = ("_bound", "_era", "_part")
+
+    def __init__(self, part: str) -> None:
+        self._part = part
+        self._bound: Any = None
+        self._era = -1
+
+    def debug(self, event: str, **members: Any) -> None:
+        """Say what helps to find a mistake."""
+        self._speaker().debug(event, **members)
+
+    def info(self, event: str, **members: Any) -> None:
+        """Say what happened."""
+        self._speaker().info(event, **members)
+
+    def warning(self, event: str, **members: Any) -> None:
+        """Say what a person should look at."""
+        self._speaker().warning(event, **members)
+
+    def error(self, event: str, **members: Any) -> None:
+        """Say what failed."""
+        self._speaker().error(event, **members)
+
+    def _speaker(self) -> Any:
+        if self._era != _era:
+            self._bound, self._era = structlog.get_logger(part=self._part).bind(), _era
+        return self._bound
+
+
 def configure_logs(*, level: str, form: str, stream: TextIO | None = None, colours: bool = False) -> None:
     """Set logging up for the process, once, before anything logs. ``form`` is ``json`` or ``console``."""
+    global _era
     out = stream if stream is not None else sys.stderr
-    renderer: Any
+    processors: list[Any]
     if form == "json":
-        renderer = structlog.processors.JSONRenderer(serializer=_dumps)
+        processors = [_json_line]
     else:
-        renderer = structlog.dev.ConsoleRenderer(colors=colours, pad_event_to=24)
-    structlog.configure(
-        processors=[
+        processors = [
             _name_the_part,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             scrub,
-            renderer,
-        ],
+            structlog.dev.ConsoleRenderer(colors=colours, pad_event_to=24),
+        ]
+    structlog.configure(
+        processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         logger_factory=structlog.WriteLoggerFactory(file=_OncePerTurn(out)),  # type: ignore[arg-type]
         cache_logger_on_first_use=False,
     )
+    _era += 1
     root = logging.getLogger()
     root.handlers[:] = [_StdlibHandler()]
     root.setLevel(max(LEVELS[level], logging.WARNING))
 
 
-def _dumps(event: Any, **_options: Any) -> str:
-    return orjson.dumps(event, default=str).decode()
+def _json_line(logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
+    """Do all that a line needs in one go (a structlog processor): every callback writes one."""
+    event = scrub(logger, method, _name_the_part(logger, method, event))
+    event["level"], event["timestamp"] = method, datetime.now(UTC)
+    return orjson.dumps(event, default=str, option=orjson.OPT_UTC_Z).decode()
 
 
-def get_logger(name: str) -> Any:
-    """Get a logger; ``name`` says which part speaks. It follows `configure_logs` even when that comes later."""
-    return structlog.get_logger(part=name)
+def get_logger(name: str) -> PartLogger:
+    """Get a logger; ``name`` says which part speaks."""
+    return PartLogger(name)
 
 
 def _name_the_part(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

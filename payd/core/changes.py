@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +17,7 @@ import orjson
 from payd.models.changes import ABSENT, ChangeSet, OrderSnapshot, Put
 from payd.models.discrepancy import Discrepancy, DiscrepancyKind, DiscrepancyStatus
 from payd.models.evidence import Source
+from payd.models.evolve import evolve
 from payd.models.journal import JournalLine, line_hash
 from payd.models.ledger import LedgerEntry
 from payd.models.order import Order, Payment
@@ -76,7 +77,7 @@ class Draft:
     def order(self) -> Order:
         """The order with the changes so far."""
         if self._order_changes:
-            self._order = replace(self._order, **self._order_changes)
+            self._order = evolve(self._order, **self._order_changes)
             self._order_changes = {}
         return self._order
 
@@ -84,7 +85,7 @@ class Draft:
     def payment(self) -> Payment:
         """The payment with the changes so far."""
         if self._payment_changes:
-            self._payment = replace(self._payment, **self._payment_changes)
+            self._payment = evolve(self._payment, **self._payment_changes)
             self._payment_changes = {}
         return self._payment
 
@@ -98,7 +99,9 @@ class Draft:
 
     def set_refund(self, out_refund_no: str, **changes: Any) -> None:
         """Change members of one refund."""
-        self.refunds[out_refund_no] = replace(self.refunds[out_refund_no], **changes)
+        refund = self.refunds[out_refund_no]
+        if any(getattr(refund, name) != value for name, value in changes.items()):
+            self.refunds[out_refund_no] = evolve(refund, **changes)
 
     def add_refund(self, refund: Refund) -> None:
         """Begin a refund."""
@@ -180,12 +183,14 @@ class Draft:
         )
 
     def _close(self, before: Any, now: Any, changes: dict[str, Any]) -> tuple[Any, tuple[Put, ...]]:
-        """Give a record its next version if anything about it changed."""
+        """Give a record its next version if anything about it changed: what taught nothing writes nothing."""
         fresh = before is None or self._fresh
+        if not fresh:
+            changes = {name: value for name, value in changes.items() if getattr(now, name) != value}
         if now is before and not changes and not fresh:
             return before, ()
         replaces = ABSENT if fresh else before.version
-        record = replace(now, **changes, version=replaces + 1, updated_at=self._word.at)
+        record = evolve(now, **changes, version=replaces + 1, updated_at=self._word.at)
         return record, (Put(record, replaces),)
 
     def _close_refunds(self) -> tuple[tuple[Refund, ...], list[Put]]:
@@ -201,7 +206,7 @@ class Draft:
         if now is before:
             return now, ()
         replaces = ABSENT if before is None else before.version
-        record = replace(now, version=replaces + 1, updated_at=self._word.at)
+        record = evolve(now, version=replaces + 1, updated_at=self._word.at)
         return record, (Put(record, replaces),)
 
 

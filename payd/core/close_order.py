@@ -30,9 +30,7 @@ def decide_close_pending(snapshot: OrderSnapshot, word: Word) -> Decision:
         return unchanged(snapshot, "repeat")
     draft = Draft(snapshot, word)
     checks = payment.checks if payment.close_requested else 0
-    draft.set_payment(
-        close_requested=True, checks=checks + 1, next_check_at=word.at + rung(CLOSE_LADDER, checks), asked_at=word.at
-    )
+    draft.set_payment(close_requested=True, checks=checks + 1, next_check_at=word.at + rung(CLOSE_LADDER, checks))
     if not payment.close_requested:
         draft.line("payment", payment.out_trade_no, None, None, {"close_requested": True})
     return draft.finish("waiting")

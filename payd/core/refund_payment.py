@@ -159,7 +159,7 @@ def decide_refund_unheard(snapshot: OrderSnapshot, out_refund_no: str, said: Ref
     draft = Draft(snapshot, word)
     changes = heard(said) | {"outcome": refund.outcome}
     due = next_refund_check(now=word.at, checks=refund.checks, unclear=True)
-    draft.set_refund(out_refund_no, checks=refund.checks + 1, next_check_at=due, asked_at=word.at, **changes)
+    draft.set_refund(out_refund_no, checks=refund.checks + 1, next_check_at=due, **changes)
     return draft.finish("waiting")
 
 
@@ -211,7 +211,7 @@ def _find(snapshot: OrderSnapshot, out_refund_no: str) -> Refund:
 
 def _end(draft: Draft, out_refund_no: str, state: RefundState, detail: Mapping[str, Any], word: Word) -> Decision:
     refund, order = draft.refunds[out_refund_no], draft.order
-    draft.set_refund(out_refund_no, status=state, attention=None, next_check_at=None, outcome=None, asked_at=word.at)
+    draft.set_refund(out_refund_no, status=state, attention=None, next_check_at=None, outcome=None)
     if state is RefundState.REFUND_SUCCESS:
         draft.set_order(refunded_fen=order.refunded_fen + refund.refund_fen)
         draft.post(refund_settled(refund, word.at))
@@ -263,10 +263,9 @@ def _keep_asking(draft: Draft, refund: Refund, word: Word, result: str) -> Decis
     if refund.status is not RefundState.REFUNDING:
         return draft.finish(result)
     if refund.next_check_at is not None and refund.next_check_at > word.at:  # somebody's own query, not the ladder's
-        draft.set_refund(refund.out_refund_no, asked_at=word.at)
         return draft.finish(result)
     due = next_refund_check(now=word.at, checks=refund.checks, unclear=False)
-    draft.set_refund(refund.out_refund_no, checks=refund.checks + 1, next_check_at=due, asked_at=word.at)
+    draft.set_refund(refund.out_refund_no, checks=refund.checks + 1, next_check_at=due)
     return draft.finish(result)
 
 
@@ -278,7 +277,6 @@ def _absent(snapshot: OrderSnapshot, refund: Refund, word: Word) -> Decision:
     draft.set_refund(
         refund.out_refund_no,
         absent_at_wechat=True,
-        asked_at=word.at,
         checks=refund.checks + 1,
         next_check_at=next_refund_check(now=word.at, checks=refund.checks, unclear=True),
     )

@@ -78,7 +78,7 @@ def _reschedule(draft: Draft, word: Word, **changes: Any) -> None:
     """Climb the ladder, but only when the check was due: somebody's own queries must not slow the reconciler down."""
     payment, order = draft.payment, draft.order
     if payment.next_check_at is not None and payment.next_check_at > word.at:
-        draft.set_payment(asked_at=word.at, **changes)
+        draft.set_payment(**changes)
         return
     if payment.status in FINAL_PAYMENT:
         due = None
@@ -91,7 +91,7 @@ def _reschedule(draft: Draft, word: Word, **changes: Any) -> None:
             expires_at=order.expires_at,
             close_requested=payment.close_requested,
         )
-    draft.set_payment(next_check_at=due, checks=payment.checks + 1, asked_at=word.at, **changes)
+    draft.set_payment(next_check_at=due, checks=payment.checks + 1, **changes)
 
 
 def _absent(snapshot: OrderSnapshot, word: Word) -> Decision:
@@ -173,7 +173,7 @@ def _late(snapshot: OrderSnapshot, evidence: PaymentEvidence, word: Word) -> Dec
         payer_total_fen=evidence.payer_total_fen,
         paid_at=evidence.success_at or word.at,
     )
-    draft.set_payment(next_check_at=None, openid=evidence.openid, bank_type=evidence.bank_type, asked_at=word.at)
+    draft.set_payment(next_check_at=None, openid=evidence.openid, bank_type=evidence.bank_type)
     draft.post(payment_received(draft.order, word.at))
     draft.line("discrepancy", draft.order.out_trade_no, None, None, {"kind": "late_payment", **_told(evidence)})
     draft.open_discrepancy(
@@ -189,7 +189,7 @@ def _move(snapshot: OrderSnapshot, state: PaymentState, evidence: PaymentEvidenc
     before_payment, before_order = snapshot.payment.status, snapshot.order.status
     after_order = ORDER_FOLLOWS[state]
     draft.set_order(status=after_order, **_ENDINGS[state](evidence, word))
-    draft.set_payment(status=state, outcome=None, checks=0, asked_at=word.at, close_requested=False)
+    draft.set_payment(status=state, outcome=None, checks=0, close_requested=False)
     if state is PaymentState.SUCCESS:
         assert evidence is not None, "only evidence pays"
         draft.set_payment(next_check_at=None, openid=evidence.openid, bank_type=evidence.bank_type)

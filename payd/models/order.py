@@ -80,7 +80,6 @@ class Payment:
     bank_type: str | None = None
     next_check_at: datetime | None = None
     checks: int = 0
-    asked_at: datetime | None = None
     close_requested: bool = False
 
 

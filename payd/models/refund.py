@@ -46,7 +46,6 @@ class Refund:
     succeeded_at: datetime | None = None
     next_check_at: datetime | None = None
     checks: int = 0
-    asked_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -97,9 +97,10 @@ class PayPlugin:
         """
         if call is not None and call.answer is not None:
             return Answer(*call.answer, replayed=True)
-        number = (call.subject_id if call else None) or command.out_trade_no or self._new_number(new_out_trade_no)
+        asked = (call.subject_id if call else None) or command.out_trade_no
+        number = asked or self._new_number(new_out_trade_no)
         async with self._turns.of(number):
-            snapshot = await self._storage.load_order(number)
+            snapshot = await self._storage.load_order(number) if asked else None  # a new number is nobody's yet
             if snapshot is None:
                 begun = await self._begin_create(command, number, request_id, call)
                 if begun is not None:

@@ -202,9 +202,13 @@ class Settlement:
         puts = change.puts + tuple(Put(delivery, 0) for delivery in deliveries)
         assert idempotency is None or isinstance(idempotency.record, IdempotencyRecord), "the key's own record"
         await self._storage.commit(
-            replace(
-                change,
+            ChangeSet(
                 puts=(*puts, idempotency) if idempotency else puts,
+                journal=change.journal,
+                ledger=change.ledger,
+                open_discrepancies=change.open_discrepancies,
+                attempts=change.attempts,
+                meta=change.meta,
                 notifications=(receipt(RESULTS[decision.result]),) if receipt else (),
             )
         )

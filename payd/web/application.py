@@ -2,78 +2,58 @@
 
 from __future__ import annotations
 
+import http
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any, Final
 
-from tornado.httputil import HTTPServerRequest
-from tornado.web import Application, RequestHandler, _HandlerDelegate, stream_request_body
+import orjson
+from tornado.httputil import HTTPConnection, HTTPHeaders, HTTPMessageDelegate, HTTPServerRequest, ResponseStartLine
+from tornado.web import Application, RequestHandler, _HandlerDelegate
 
-from payd import limits
 from payd.errors import RequestError
+from payd.web.answered import log
 from payd.web.base_controller import BaseController, MethodNotAllowedController, NotFoundController
 from payd.web.metrics_controller import MetricsController
 from payd.web.operator_controller import OperatorController
 from payd.web.pay_controller import PayController
+from payd.web.problems import problem_document
 from payd.web.routes import PUBLIC, ROUTES, Route
 from payd.web.services import Services
 from payd.web.wechat_callback_controller import WechatCallbackController
 
 CONTROLLERS: Final[tuple[type[BaseController], ...]] = (
     PayController,
-    WechatCallbackController,
     OperatorController,
     MetricsController,
 )
 
-#: Bodies are drained up to here after a 413, so that a client that sends first and reads later hears it.
-DRAINED_BYTES_MAX: Final = 64 * 1024 * 1024
+
+#: The one route that no RequestHandler answers: WechatCallbackController is faster.
+CALLBACK: Final = next(route for route in ROUTES if route.operation_id == "wechat_notify")
 
 
-@stream_request_body
-class TooLargeController(BaseController):
-    """Answers a request whose Content-Length is over the limit: 413, once its body has run into nothing.
-
-    Most clients send first and read later: they would see a broken connection if the answer came before.
-    """
-
-    def prepare(self) -> None:
-        """Let the body come, up to a bound."""
-        self.request.connection.set_max_body_size(DRAINED_BYTES_MAX)  # type: ignore[union-attr]
-
-    def data_received(self, chunk: bytes) -> None:
-        """Forget a piece of the body."""
-
-    def admit(self) -> None:
-        """Refuse, whoever asks."""
-        raise RequestError("body_too_large", limit=limits.BODY_BYTES_MAX)
-
-    def on_connection_close(self) -> None:
-        """Count the request as over: a client that leaves in the middle of its body gets no answer to be counted by."""
-        super().on_connection_close()
-        self.set_status(413)  # for the log and the metrics; nobody hears it
-        self.on_finish()
-
-
-class TooLargeCallbackController(TooLargeController, WechatCallbackController):
-    """The same for WeChat's callbacks, in WeChat's shape."""
-
-
-def controller_of(operation_id: str) -> type[BaseController]:
-    """Find the controller that has an operation; a route without one fails at import."""
+def controller_of(operation_id: str) -> type[BaseController] | None:
+    """Find the controller that has an operation; None for callbacks. A route without one fails at import."""
+    if operation_id == CALLBACK.operation_id:
+        return None
     for controller in CONTROLLERS:
         if operation_id in vars(controller):
             return controller
     raise LookupError(f"no controller has {operation_id}")
 
 
+#: The methods of a path.
+Methods = dict[str, tuple[Route, type[BaseController] | None]]
+
+
 class Router:
     """The table, compiled: exact paths in a dict, templates as patterns."""
 
     def __init__(self) -> None:
-        self.exact: dict[str, dict[str, tuple[Route, type[BaseController]]]] = {}
+        self.exact: dict[str, Methods] = {}
         self.patterns: list[tuple[re.Pattern[str], str]] = []
-        self.templates: dict[str, dict[str, tuple[Route, type[BaseController]]]] = {}
+        self.templates: dict[str, Methods] = {}
         for route in ROUTES:
             table = self.templates if "{" in route.path else self.exact
             table.setdefault(route.path, {})[route.method] = (route, controller_of(route.operation_id))
@@ -81,7 +61,7 @@ class Router:
             pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]{1,128})", template)
             self.patterns.append((re.compile(pattern), template))
 
-    def find(self, path: str) -> tuple[Mapping[str, tuple[Route, type[BaseController]]] | None, dict[str, str]]:
+    def find(self, path: str) -> tuple[Methods | None, dict[str, str]]:
         """Find the methods of a path and its path arguments; None when the path is unknown."""
         methods = self.exact.get(path)
         if methods is not None:
@@ -93,31 +73,70 @@ class Router:
         return None, {}
 
 
+class Entrance(HTTPMessageDelegate):
+    """Hands WeChat's callbacks to their controller, and everything else to Tornado's."""
+
+    def __init__(self, app: PaydApplication, server: object, connection: HTTPConnection) -> None:
+        self._app, self._server, self._connection = app, server, connection
+        self._delegate: HTTPMessageDelegate
+
+    def headers_received(self, start_line: Any, headers: HTTPHeaders) -> Awaitable[None] | None:
+        """Choose by method and path."""
+        if start_line.method == CALLBACK.method and start_line.path.partition("?")[0] == CALLBACK.path:
+            self._delegate = WechatCallbackController(self._app.services, self._connection, CALLBACK.path)
+        else:
+            self._delegate = self._app.start_handler(self._server, self._connection)
+        return self._delegate.headers_received(start_line, headers)
+
+    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
+        """Pass on a piece of the body."""
+        return self._delegate.data_received(chunk)
+
+    def finish(self) -> None:
+        """Pass on that the request is here as a whole."""
+        self._delegate.finish()
+
+
 class PaydApplication(Application):
     """Tornado's application with payd's own look-up."""
 
     def __init__(self, services: Services) -> None:
         super().__init__([], log_function=lambda handler: None)
-        self._services = services
+        self.services = services
         self._router = Router()
+
+    def start_request(self, server_conn: object, request_conn: HTTPConnection) -> Entrance:
+        """Take one request."""
+        return Entrance(self, server_conn, request_conn)
+
+    def start_handler(self, server: object, connection: HTTPConnection) -> HTTPMessageDelegate:
+        """Take one request that a RequestHandler answers."""
+        return super().start_request(server, connection)
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> _HandlerDelegate:
         """Choose the controller of a request."""
         methods, path = self._router.find(request.path)
-        length = request.headers.get("Content-Length", "0")
-        too_large = length.isascii() and length.isdigit() and int(length) > limits.BODY_BYTES_MAX
         if methods is None:
-            unknown = TooLargeController if too_large else NotFoundController
-            return self._delegate(request, unknown, UNKNOWN_ROUTE, {})
+            return self._delegate(request, NotFoundController, UNKNOWN_ROUTE, {})
         found = methods.get(request.method or "")
         if found is None:
             first = next(iter(methods.values()))[0]
             return self._delegate(request, MethodNotAllowedController, first, {}, allowed=tuple(methods))
         route, controller = found
-        if too_large:
-            callback = controller is WechatCallbackController
-            return self._delegate(request, TooLargeCallbackController if callback else TooLargeController, route, {})
+        assert controller is not None, "callbacks do not come here"
         return self._delegate(request, controller, route, path)
+
+    def refuse(self, connection: HTTPConnection, error: RequestError) -> None:
+        """Answer what could not be read as a request, as every refusal is answered."""
+        services, request_id = self.services, self.services.entropy.token_hex(12)
+        status, headers, body = problem_document(error, request_id=request_id, language="en")
+        content = orjson.dumps(body)
+        head = HTTPHeaders({**headers, "X-Request-Id": request_id, "Content-Length": str(len(content))})
+        connection.write_headers(ResponseStartLine("HTTP/1.1", status, http.HTTPStatus(status).phrase), head, content)
+        connection.finish()
+        services.metrics.answered(UNKNOWN_ROUTE.path, "other", status, 0.0)
+        log.info("answered", route=UNKNOWN_ROUTE.path, status=status, request_id=request_id,
+                 error=" ".join(complaint.issue for complaint in error.complaints))  # fmt: skip
 
     def _delegate(
         self,
@@ -127,7 +146,7 @@ class PaydApplication(Application):
         path: Mapping[str, str],
         **more: Any,
     ) -> _HandlerDelegate:
-        arguments = {"services": self._services, "route": route, **more}
+        arguments = {"services": self.services, "route": route, **more}
         encoded = {name: value.encode() for name, value in path.items()}
         return self.get_handler_delegate(request, controller, arguments, path_kwargs=encoded)
 

@@ -5,19 +5,16 @@ One of the two places that catch every exception: a request never ends in a trac
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any, Final
 
 import orjson
-from tornado.httputil import HTTPHeaders, format_timestamp
+from tornado.httputil import HTTPHeaders
 from tornado.web import HTTPError, RequestHandler
 
 from payd import limits
 from payd.errors import RequestError, StorageError
-from payd.logs import get_logger
-from payd.models.ids import REQUEST_ID
+from payd.web.answered import answered, begun, common_headers, log, request_id_of, where_of
 from payd.web.pay_auth_filter import Caller
 from payd.web.problems import language_of, problem_document
 from payd.web.queries import no_query
@@ -26,10 +23,9 @@ from payd.web.services import Services
 
 JSON: Final = "application/json; charset=utf-8"
 PROBLEM: Final = "application/problem+json; charset=utf-8"
-log = get_logger("payd.http")
 
-#: Answers served while draining: they tell about the daemon, or end work that WeChat or a client has begun.
-SERVED_WHILE_DRAINING: Final = frozenset({"healthz", "readyz", "metrics", "wechat_notify"})
+#: Answers served while draining: they tell about the daemon. (WeChat's callbacks are served, too, elsewhere.)
+SERVED_WHILE_DRAINING: Final = frozenset({"healthz", "readyz", "metrics"})
 
 
 class BaseController(RequestHandler):
@@ -46,9 +42,8 @@ class BaseController(RequestHandler):
         self.route = route
         self.caller = None
         self.told: dict[str, str | None] = {}  # what the operation adds to its log line: numbers and results
-        self._started = time.perf_counter()
-        asked = self.request.headers.get("X-Request-Id", "")
-        self.request_id = asked if REQUEST_ID.fullmatch(asked) else services.entropy.token_hex(12)
+        self._started = begun()
+        self.request_id = request_id_of(self.request.headers, services)
         services.in_flight.enter()
 
     def clear(self) -> None:
@@ -56,9 +51,7 @@ class BaseController(RequestHandler):
 
         Replaces Tornado's, which writes the date anew and sets each header twice for every answer.
         """
-        self._headers = HTTPHeaders(
-            {"Date": http_date(int(time.time())), "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
-        )
+        self._headers = HTTPHeaders(common_headers())
         self._write_buffer = []
         self._status_code, self._reason = 200, "OK"
 
@@ -83,7 +76,7 @@ class BaseController(RequestHandler):
             raise
         except Exception as error:
             log.error("internal_error", error=repr(error), request_id=self.request_id, route=self.route.path,
-                      where=_where(error))  # fmt: skip
+                      where=where_of(error))  # fmt: skip
             self.refuse(RequestError("internal_error"))
 
     def admit(self) -> None:
@@ -131,41 +124,16 @@ class BaseController(RequestHandler):
 
     def on_finish(self) -> None:
         """Count and log, after the answer is written."""
-        services, seconds = self.services, time.perf_counter() - self._started
-        services.in_flight.leave()
-        status = self.get_status()
-        services.metrics.answered(self.route.path, self.request.method or "", status, seconds)
-        level = log.error if status >= 500 else log.info
-        level(
-            "answered",
-            method=self.request.method,
-            route=self.route.path,
-            status=status,
-            ms=round(seconds * 1000, 2),
-            request_id=self.request_id,
-            key_id=self.caller.key_id if self.caller else None,
-            **self.told,
-        )
+        self.services.in_flight.leave()
+        key_id = self.caller.key_id if self.caller else None
+        answered(
+            self.services, self.request.method or "", self.route.path, self.get_status(), started=self._started,
+            request_id=self.request_id, key_id=key_id, told=self.told,
+        )  # fmt: skip
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """Log what escaped, without a traceback of locals and without the request's text."""
         log.error("escaped", error=repr(value), request_id=self.request_id, route=self.route.path)
-
-
-@lru_cache(maxsize=2)
-def http_date(second: int) -> str:
-    """Write the Date header (RFC 9110, 6.6.1); many answers share a second."""
-    return format_timestamp(second)
-
-
-def _where(error: BaseException) -> str:
-    """Name the innermost place of an exception, for the log."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    if trace is None:
-        return ""
-    return f"{trace.tb_frame.f_code.co_filename.rsplit('/payd/', 1)[-1]}:{trace.tb_lineno}"
 
 
 class NotFoundController(BaseController):

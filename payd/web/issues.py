@@ -69,6 +69,11 @@ ISSUES: Final[dict[str, tuple[str, str]]] = {
         "looks like a payd key but its checksum does not fit: it was cut or mistyped",
         "看似 payd 密钥但校验和不符：可能被截断或输错",
     ),
+    "not_http": ("this is not HTTP/1.1 as payd takes it: {reason}", "不是 payd 接受的 HTTP/1.1：{reason}"),
+    "head_too_large": (
+        "the request line and headers are longer than {limit} bytes",
+        "请求行和请求头超过 {limit} 字节",
+    ),
     "differs_order": ("differs from the order that has this out_trade_no", "与已有的同号订单不同"),
     "differs_refund": ("differs from the refund that has this number", "与已有的同号退款不同"),
 }  # fmt: skip

@@ -11,20 +11,25 @@ Checks 1-6 (headers, time, serial, signature, envelope, decryption) are ``wechat
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from http import HTTPStatus
+from typing import Any, Final
 
 import orjson
+from tornado.httputil import HTTPConnection, HTTPHeaders, HTTPMessageDelegate, ResponseStartLine
 
 from payd import limits
 from payd.core.changes import new_discrepancy
-from payd.errors import RequestError, StorageError, VerificationError
+from payd.errors import StorageError, VerificationError
 from payd.models.changes import ChangeSet
 from payd.models.discrepancy import DiscrepancyKind
 from payd.models.evidence import PaymentEvidence
 from payd.models.notification import NotificationRecord, NotificationResult, OpenedNotification, Step
 from payd.models.states import PaymentEvent
 from payd.plugin.settlement import Receipt
-from payd.web.base_controller import JSON, BaseController
+from payd.web.answered import answered, begun, common_headers, log, request_id_of, where_of
+from payd.web.services import Services
+
+JSON: Final = "application/json; charset=utf-8"
 
 #: (original_type, event_type) that payd acts upon.
 PAYMENT_EVENTS: Final = frozenset({("transaction", "TRANSACTION.SUCCESS")})
@@ -44,25 +49,45 @@ RESULT_OF_STEP: Final = {
 }
 
 
-#: The status of what is refused before any check, by code; everything else is payd's own fault: 500, sent again.
-REFUSED_STATUSES: Final = {
-    "invalid_request": 400,  # also Tornado's own refusal of a Content-Type it cannot parse
-    "body_too_large": 413,
-    "method_not_allowed": 405,
-    "storage_unavailable": 503,
-}
+class WechatCallbackController(HTTPMessageDelegate):
+    """POST /pay/notify/wechat: one callback, from its head to its answer.
 
+    Not a RequestHandler like the others: nothing of what that prepares is needed here, where the load is.
+    """
 
-class WechatCallbackController(BaseController):
-    """POST /pay/notify/wechat."""
+    def __init__(self, services: Services, connection: HTTPConnection, route: str) -> None:
+        self.services = services
+        self.route = route
+        self.told: dict[str, str | None] = {}  # what is added to the log line
+        #: What the books made of the callback; set when its row is made.
+        self.verdict: NotificationResult | None = None
+        self._connection = connection
+        self._body = b""
 
-    #: What the books made of the callback; set when its row is made.
-    verdict: NotificationResult | None = None
+    def headers_received(self, start_line: Any, headers: HTTPHeaders) -> None:
+        """Take the head."""
+        self._started = begun()
+        self._headers = headers
+        self.request_id = request_id_of(headers, self.services)
+        self.services.in_flight.enter()
 
-    async def wechat_notify(self) -> None:
+    def data_received(self, chunk: bytes) -> None:
+        """Take a piece of the body."""
+        self._body += chunk
+
+    def finish(self) -> None:
+        """Begin to answer: the callback is here as a whole."""
+        task = asyncio.ensure_future(self._answer_it())
+        _UNDER_WAY.add(task)
+        task.add_done_callback(_UNDER_WAY.discard)
+
+    async def _answer_it(self) -> None:
         """Verify, apply, and answer within the deadline whatever happens."""
         steps: list[Step] = []
         try:
+            if len(self._body) > limits.BODY_BYTES_MAX:
+                self._fail(413, "body_too_large")
+                return
             async with asyncio.timeout(limits.NOTIFY_DEADLINE_SECONDS):
                 await self._receive(steps)
         except VerificationError as error:
@@ -70,9 +95,13 @@ class WechatCallbackController(BaseController):
         except (StorageError, TimeoutError):
             self._count(NotificationResult.STORAGE_UNAVAILABLE)
             self._fail(503, "storage unavailable, send again")
+        except Exception as error:
+            log.error("internal_error", error=repr(error), request_id=self.request_id, route=self.route,
+                      where=where_of(error))  # fmt: skip
+            self._fail(500, "internal_error")
 
     async def _receive(self, steps: list[Step]) -> None:
-        opened = await self.services.wechat.open_notification(self.request.headers, self.request.body, steps)
+        opened = await self.services.wechat.open_notification(self._headers, self._body, steps)
         kind = (opened.original_type, opened.event_type)
         if kind in PAYMENT_EVENTS:
             await self._receive_payment(opened, steps)
@@ -82,9 +111,7 @@ class WechatCallbackController(BaseController):
             await self._foreign(opened, steps)
         assert self.verdict is not None, "every way through leaves a verdict"
         self._count(self.verdict)
-        self.set_status(204)
-        self.set_header("X-Request-Id", self.request_id)
-        self.finish()
+        self._write(204, b"")
 
     async def _receive_payment(self, opened: OpenedNotification, steps: list[Step]) -> None:
         evidence = self.services.wechat.payment_evidence(opened)
@@ -92,7 +119,7 @@ class WechatCallbackController(BaseController):
         if evidence.event is not PaymentEvent.PAID:  # TRANSACTION.SUCCESS that does not speak of success
             await self._foreign(opened, steps)
             return
-        steps.append(Step(step="event", verdict="ok"))
+        steps.append(_EVENT_OK)
         receipt = self._receipt(opened, steps, out_trade_no=evidence.out_trade_no, out_refund_no=None)
         await self.services.settlement.payment(evidence, request_id=self.request_id, receipt=receipt)
 
@@ -101,7 +128,7 @@ class WechatCallbackController(BaseController):
         if evidence.status_word != opened.event_type.removeprefix("REFUND."):
             await self._foreign(opened, steps)
             return
-        steps.append(Step(step="event", verdict="ok"))
+        steps.append(_EVENT_OK)
         number = evidence.out_refund_no
         receipt = self._receipt(opened, steps, out_trade_no=evidence.out_trade_no, out_refund_no=number)
         await self.services.settlement.refund(evidence, request_id=self.request_id, receipt=receipt)
@@ -110,7 +137,9 @@ class WechatCallbackController(BaseController):
         self, opened: OpenedNotification, steps: list[Step], *, out_trade_no: str | None, out_refund_no: str | None
     ) -> Receipt:
         """Make the inspector's row once the verdict is known; it is committed with what the verdict writes."""
-        self.told |= {"out_trade_no": out_trade_no, "out_refund_no": out_refund_no, "event_type": opened.event_type}
+        told = self.told
+        told["out_trade_no"], told["out_refund_no"] = out_trade_no, out_refund_no
+        told["event_type"] = opened.event_type
         record_id, received_at = self.services.entropy.token_hex(12), self.services.clock.now()
 
         def receipt(result: NotificationResult) -> NotificationRecord:
@@ -123,7 +152,7 @@ class WechatCallbackController(BaseController):
                 out_trade_no=out_trade_no,
                 out_refund_no=out_refund_no,
                 result=result,
-                steps=(*steps, *_book_steps(result)),
+                steps=(*steps, *_BOOK_STEPS_OF[result]),
             )
 
         return receipt
@@ -182,12 +211,25 @@ class WechatCallbackController(BaseController):
         self.services.metrics.notifications.add((result.value,))
 
     def _fail(self, status: int, message: str) -> None:
-        self.answer(status, orjson.dumps({"code": "FAIL", "message": message[:256]}), JSON)
+        """Answer in WeChat's shape."""
+        self._write(status, orjson.dumps({"code": "FAIL", "message": message[:256]}))
 
-    def refuse(self, error: RequestError) -> None:
-        """Answer in WeChat's shape, whatever goes wrong on this path."""
-        self.clear()
-        self._fail(REFUSED_STATUSES.get(error.code, 500), error.code)
+    def _write(self, status: int, body: bytes) -> None:
+        head = HTTPHeaders(common_headers())
+        head["X-Request-Id"] = self.request_id
+        if body:
+            head["Content-Type"], head["Content-Length"] = JSON, str(len(body))
+        self._connection.write_headers(ResponseStartLine("HTTP/1.1", status, HTTPStatus(status).phrase), head, body)
+        self._connection.finish()
+        self.services.in_flight.leave()
+        answered(
+            self.services, "POST", self.route, status, started=self._started, request_id=self.request_id, key_id=None,
+            told=self.told,
+        )  # fmt: skip
+
+
+#: The loop itself remembers tasks weakly.
+_UNDER_WAY: Final[set[asyncio.Task[None]]] = set()
 
 
 #: What a payment notification must say before it is compared with the books (contract 1.9).
@@ -223,3 +265,7 @@ def _book_steps(result: NotificationResult) -> tuple[Step, ...]:
             break
         written.append(Step(step=name, verdict=result.value if name == "apply" else "ok"))
     return tuple(written)
+
+
+_BOOK_STEPS_OF: Final = {result: _book_steps(result) for result in NotificationResult}
+_EVENT_OK: Final = Step(step="event", verdict="ok")

@@ -14,10 +14,10 @@ from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from typing import Final, TypeVar
 
-import structlog
 from tornado.httputil import HTTPHeaders
 
 from payd.errors import VerificationError
+from payd.logs import get_logger
 from payd.models.wechat import Refused, Unclear
 from payd.ports import Clock
 from payd.wechat.answers import Absent, Verified, judge
@@ -62,7 +62,7 @@ class Caller:
         self._clock = clock
         self._on_call = on_call
         self._pacer = Pacer(clock=clock)
-        self._log = structlog.get_logger("payd.wechat")
+        self._log = get_logger("payd.wechat")
         self.skew_seconds: float | None = None
         self._last_date = ""
 

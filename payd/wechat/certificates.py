@@ -14,12 +14,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from payd.errors import VerificationError
 from payd.limits import CERT_REFRESH_BUDGET_SECONDS, CERT_REFRESH_SPACING_SECONDS
+from payd.logs import get_logger
 from payd.ports import Clock
 from payd.wechat.key_files import KeyFileProblem, is_valid_at, parse_certificate, read_file
 from payd.wechat.keyring import PUBLIC_KEY_PREFIX, MerchantKey, PlatformKey, TrustStore, platform_certificate_issue
@@ -160,7 +160,7 @@ class CertificateRefresher:
         self._download = download
         self._cache = cache
         self._clock = clock
-        self._log = structlog.get_logger("payd.wechat")
+        self._log = get_logger("payd.wechat")
         self._due_at = float("-inf")
         self._unknown_allowed_at = float("-inf")
         self._running: asyncio.Task[None] | None = None

@@ -16,6 +16,7 @@ ONE_PLACE = {
     "pycurl": ("payd/wechat/transport.py", "the only IO towards WeChat"),
     "cryptography": ("payd/wechat/*", "keys and signatures are the wire's business"),
     "standardwebhooks": ("payd/webhook/signature.py", "one place signs"),
+    "httptools": ("payd/web/http_connection.py", "one place reads HTTP"),
     "uvloop": ("payd/commands/execution.py", "must run without"),
     "click": ("payd/c[ol]*", "cli.py and commands/"),
 }
@@ -36,11 +37,9 @@ CLOCKS = {
 READS_THE_CLOCK = {
     ("payd/system.py", "datetime.now"): "the Clock that all others are given",
     ("payd/system.py", "time.monotonic"): "the same",
-    ("payd/web/base_controller.py", "time.perf_counter"): "how long a request took, for the histogram",
-    (
-        "payd/web/base_controller.py",
-        "time.time",
-    ): "the Date header of HTTP, as Tornado writes it; nothing is decided by it",
+    ("payd/web/answered.py", "time.perf_counter"): "how long a request took, for the histogram",
+    ("payd/web/answered.py", "time.time"): "the Date header of HTTP; nothing is decided by it",
+    ("payd/logs.py", "datetime.now"): "when a line was written, as structlog's own stamp; nothing is decided by it",
 }
 
 

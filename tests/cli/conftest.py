@@ -15,6 +15,7 @@ import pytest
 import structlog
 from click.testing import CliRunner, Result
 
+from payd import logs
 from payd.cli import main
 from payd.sandbox import prepare_directory
 from tests.journeys.house import House, free_port
@@ -34,6 +35,7 @@ def logs_as_before():
     handlers, level = logging.getLogger().handlers[:], logging.getLogger().level
     yield
     structlog.reset_defaults()
+    logs._era += 1  # loggers look again
     logging.getLogger().handlers[:] = handlers
     logging.getLogger().setLevel(level)
 

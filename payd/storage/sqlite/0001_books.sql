@@ -94,7 +94,7 @@ CREATE TABLE refunds (  -- All or a part of a paid order, given back.
   succeeded_at           INTEGER,  -- WeChat's success_time
   next_check_at          INTEGER,  -- when WeChat is asked next; null: never
   checks                 INTEGER NOT NULL CHECK (checks >= 0),  -- position on the re-query ladder
-  asked_at               INTEGER,  -- when WeChat was asked last
+  asked_at               INTEGER,  -- position on the re-query ladder
   CHECK (refund_fen <= total_fen)
 ) STRICT;
 CREATE INDEX refunds_by_order ON refunds (out_trade_no, created_at, out_refund_no);
@@ -139,7 +139,7 @@ CREATE TABLE idempotency_keys (  -- Who claimed an Idempotency-Key, for what, an
   fingerprint    TEXT NOT NULL,  -- SHA-256 of the canonical body
   subject_id     TEXT NOT NULL,  -- the out_trade_no or out_refund_no bound to it
   owner          TEXT NOT NULL,  -- who works on it
-  lease_until    INTEGER NOT NULL,  -- until then nobody else does
+  lease_until    INTEGER NOT NULL,  -- for a second process on these books: until then the key is its owner's
   created_at     INTEGER NOT NULL,  -- first seen
   updated_at     INTEGER NOT NULL,  -- when it was written last
   expires_at     INTEGER NOT NULL,  -- then it may be forgotten

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import chain
 from typing import Any, Final, Protocol
 
 from payd.errors import AlreadyExists, StaleVersion, StorageError
 from payd.storage.sqlite.connection import driver
-from payd.storage.sqlite.statements import CHANNELS, ROW_COUNTS, STATEMENTS, Channel, Row
+from payd.storage.sqlite.statements import CHANNELS, ROW_COUNTS, Channel, Row, statement
 
 #: What a value that cannot be written raises: a constraint, a type, an integer beyond 64 bits, a lone surrogate.
 _MISFITS: Final = (
@@ -29,19 +28,34 @@ class Change(Protocol):
     error: StorageError | None
 
 
-def apply_batch(connection: driver.Connection, batch: Sequence[Change]) -> None:
+def apply_together(connection: driver.Connection, batch: Sequence[Change]) -> None:
+    """Send the rows of all ChangeSets through each channel, many per statement.
+
+    Raises StorageError when one does not fit; the caller undoes all of it.
+    """
+    together: list[list[Row]] = [[] for _ in CHANNELS]
+    for change in batch:
+        for number, row in change.rows:
+            together[number].append(row)
+    most = ROW_COUNTS[-1]
+    for number, rows in enumerate(together):
+        for start in range(0, len(rows), most):
+            _send(connection, number, rows[start : start + most])
+
+
+def apply_fitting(connection: driver.Connection, batch: Sequence[Change]) -> None:
     """Write every ChangeSet that fits; the others get their ``error`` and leave nothing behind.
 
     Raises driver.Error when the disk or a foreign lock refuses; then the whole transaction is to be given up.
     """
-    if _attempt(connection, _apply_together, batch) is None:
+    if _attempt(connection, apply_together, batch) is None:
         return
     if len(batch) == 1:
         batch[0].error = _attempt(connection, _apply_row_by_row, batch)
         return
     middle = len(batch) // 2
-    apply_batch(connection, batch[:middle])
-    apply_batch(connection, batch[middle:])
+    apply_fitting(connection, batch[:middle])
+    apply_fitting(connection, batch[middle:])
 
 
 def _attempt(
@@ -59,20 +73,6 @@ def _attempt(
     return None
 
 
-def _apply_together(connection: driver.Connection, batch: Sequence[Change]) -> None:
-    """Send the rows of all ChangeSets through each channel, many per statement."""
-    together: list[list[Row]] = [[] for _ in CHANNELS]
-    for change in batch:
-        for number, row in change.rows:
-            together[number].append(row)
-    for number, rows in enumerate(together):
-        start = 0
-        while start < len(rows):
-            count = next(size for size in ROW_COUNTS if size <= len(rows) - start)
-            _send(connection, number, rows[start : start + count])
-            start += count
-
-
 def _apply_row_by_row(connection: driver.Connection, batch: Sequence[Change]) -> None:
     """Send each row alone, so that the refusal names its record."""
     for change in batch:
@@ -84,7 +84,7 @@ def _send(connection: driver.Connection, number: int, rows: Sequence[Row]) -> No
     """Run one statement. Raises StorageError when a row does not fit; of several rows it names the first."""
     channel = CHANNELS[number]
     try:
-        changed = connection.execute(STATEMENTS[number][len(rows)], list(chain.from_iterable(rows))).rowcount
+        changed = connection.execute(*statement(number, rows)).rowcount
     except _MISFITS as exc:
         raise _refusal(exc, channel, rows[0]) from exc
     if channel.counted and changed != len(rows):

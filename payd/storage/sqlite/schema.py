@@ -21,7 +21,7 @@ from payd.storage.sqlite.connection import driver
 MODE_KEY: Final = "mode"
 
 #: Every migration this payd knows, in order; each is the SQL file of that name.
-KNOWN: Final = ("0001_books",)
+KNOWN: Final = ("0001_books", "0002_no_asked_at")
 
 
 def known_migrations() -> Migrations:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 
 from payd.errors import StorageError
@@ -25,8 +26,8 @@ from payd.storage.sqlite.rows import (
     Table,
 )
 
-#: Rows per statement, so that any number of rows needs few statements and few shapes stay prepared.
-ROW_COUNTS: Final = (64, 32, 16, 8, 4, 2, 1)
+#: Rows a statement has room for: few shapes stay prepared, and a batch needs one statement of each channel.
+ROW_COUNTS: Final = (1, 2, 4, 8, 16, 32, 64)
 
 Row = list[Any]
 
@@ -51,18 +52,20 @@ class Channel:
 
 
 def _sql(channel: Channel, rows: int) -> str:
+    """Write the statement for so many rows; those whose key is NULL are room that nobody needed."""
     one = f"({', '.join('?' * len(channel.columns))})"
-    return f"{channel.head}{', '.join([one] * rows)}{channel.tail}"
+    return f"{channel.head}(VALUES {', '.join([one] * rows)}){channel.tail}"
 
 
 def _key_first(table: Table[Any]) -> tuple[str, ...]:
     return table.key + tuple(name for name in table.mapper.columns if name not in table.key)
 
 
-def _insert(table: Table[Any], tail: str = "") -> Channel:
+def _insert(table: Table[Any], conflict: str = "") -> Channel:
     columns = _key_first(table)
-    head = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES "  # noqa: S608 - names from our own tables
-    return Channel(table.name, columns, head, tail, counted=not tail, key_width=len(table.key))
+    head = f"INSERT INTO {table.name} ({', '.join(columns)}) SELECT * FROM "  # noqa: S608 - names from our own tables
+    tail = f" WHERE column1 IS NOT NULL {conflict}"
+    return Channel(table.name, columns, head, tail, counted=not conflict, key_width=len(table.key))
 
 
 def _update(table: Table[Any]) -> Channel:
@@ -75,15 +78,16 @@ def _update(table: Table[Any]) -> Channel:
     match = " AND ".join(f"{name} = n.column{i}" for i, name in enumerate(columns[: key_width + 1], start=1))
     return Channel(
         table.name, columns,
-        f"UPDATE {table.name} SET version = version + 1, {sets} FROM (VALUES ",  # noqa: S608
-        f") AS n WHERE {match}",
+        f"UPDATE {table.name} SET version = version + 1, {sets} FROM ",  # noqa: S608
+        f" AS n WHERE {match}",
         counted=True, key_width=key_width,
     )  # fmt: skip
 
 
 _META: Final = Channel(
     "meta", ("key", "value", "created_at", "updated_at"),
-    "INSERT INTO meta (key, value, created_at, updated_at) VALUES ",
+    "INSERT INTO meta (key, value, created_at, updated_at) SELECT * FROM ",
+    " WHERE column1 IS NOT NULL"
     " ON CONFLICT (key) DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at",
     counted=False, key_width=1,
 )  # fmt: skip
@@ -91,13 +95,22 @@ _META: Final = Channel(
 #: In the order in which they run: parents before children, records before what is told about them.
 CHANNELS: Final[tuple[Channel, ...]] = (
     *(_insert(table) for table in VERSIONED),
-    _insert(DISCREPANCIES, " ON CONFLICT (id) DO NOTHING"),
+    _insert(DISCREPANCIES, "ON CONFLICT (id) DO NOTHING"),
     *(_update(table) for table in VERSIONED),
     *(_insert(table) for table in APPENDED),
     _META,
 )
-#: By channel number and number of rows.
-STATEMENTS: Final = tuple({rows: _sql(channel, rows) for rows in ROW_COUNTS} for channel in CHANNELS)
+_STATEMENTS: Final = tuple(tuple((rows, _sql(channel, rows)) for rows in ROW_COUNTS) for channel in CHANNELS)
+
+
+def statement(number: int, rows: Sequence[Row]) -> tuple[str, list[Any]]:
+    """Find the smallest statement of a channel that has room for the rows, at most the largest of ``ROW_COUNTS``."""
+    room, sql = next(pair for pair in _STATEMENTS[number] if pair[0] >= len(rows))
+    values = list(chain.from_iterable(rows))
+    if room > len(rows):
+        values += [None] * ((room - len(rows)) * len(rows[0]))
+    return sql, values
+
 
 _FIRST_UPDATE: Final = len(VERSIONED) + 1
 _FIRST_APPEND: Final = _FIRST_UPDATE + len(VERSIONED)

@@ -1,9 +1,10 @@
 """The writer: one thread, one connection, one fsync for all ChangeSets that wait.
 
 Group commit. The thread takes what waits in its queue, up to a batch, runs it inside one ``BEGIN IMMEDIATE`` and
-answers every caller after the one COMMIT. A batch first goes through the statements as a whole, inside a savepoint;
-when any row of it is refused, the batch is halved until the refused ChangeSet stands alone and gets its own error, and
-all others land. No artificial waiting: what comes in during an fsync is the next batch.
+answers every caller after the one COMMIT. A batch first goes through the statements as a whole. When any row of it is
+refused, that transaction is undone and the batch goes through a second one, halved inside savepoints until the refused
+ChangeSet stands alone and gets its own error, and all others land. No artificial waiting: what comes in during an fsync
+is the next batch.
 
 After an error of the disk the transaction is rolled back, every caller of the batch hears StorageUnavailable, and the
 thread goes on. It ends only with ``close`` or through a bug; then every caller, present and future, is refused.
@@ -19,7 +20,7 @@ from typing import Any, Final
 
 from payd.errors import AlreadyExists, StaleVersion, StorageError, StorageUnavailable
 from payd.limits import WRITE_BATCH_MAX, WRITE_QUEUE_MAX
-from payd.storage.sqlite.apply import apply_batch
+from payd.storage.sqlite.apply import apply_fitting, apply_together
 from payd.storage.sqlite.connection import driver
 from payd.storage.sqlite.statements import Row
 
@@ -136,19 +137,32 @@ class Writer:
 
     def _write(self, batch: list[Work]) -> None:
         """Commit a batch. Afterwards each Work has its error, or none and is on disk."""
-        error = self._in_transaction(lambda connection: apply_batch(connection, batch))
+        error: StorageError | None
+        try:
+            error = self._in_transaction(lambda connection: apply_together(connection, batch))
+        except StorageError:  # one does not fit: it is found in a second transaction, and all others land
+            error = self._in_transaction(lambda connection: apply_fitting(connection, batch))
         if error is not None:
             for work in batch:
                 work.error = error
 
     def _in_transaction(self, run: Callable[[driver.Connection], None]) -> StorageUnavailable | None:
-        """Run and commit. When the database refuses, nothing of it is left behind and the reason is returned."""
+        """Run and commit. When the database refuses, nothing of it is left behind and the reason is returned.
+
+        A StorageError of ``run`` itself is passed on; nothing of it is left behind either.
+        """
         begun = False
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             begun = True
             run(self._connection)
             self._connection.execute("COMMIT")
+        except StorageError:
+            try:
+                self._connection.execute("ROLLBACK")
+            except driver.Error as exc:
+                return StorageUnavailable(f"the database cannot write: {exc}")
+            raise
         except driver.Error as exc:
             if begun:
                 self._roll_back()

@@ -16,7 +16,7 @@ from payd.errors import ConfigError, StorageUnavailable
 from payd.models.changes import ChangeSet
 from payd.storage import open_for_reading, open_storage
 from payd.storage.sqlite.connection import WriterLock, create_file, open_writer
-from payd.storage.sqlite.schema import known_migrations, prepare
+from payd.storage.sqlite.schema import KNOWN, known_migrations, prepare
 
 HOLD = """
 import sys
@@ -148,7 +148,7 @@ async def test_a_copy_is_made_before_migrating(sqlite_storage, db_path, clock):
     with closing(open_writer(db_path)) as connection:
         prepare(connection, db_path, mode="sandbox", clock=clock, migrations=later_edition())
 
-    (copy,) = db_path.parent.glob("payd.db.after-0001_books-*")
+    (copy,) = db_path.parent.glob("payd.db.after-0002_no_asked_at-*")
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     reads = open_for_reading(copy)
     assert await reads.load_meta("k") == "v"
@@ -174,7 +174,7 @@ def test_a_failed_migration_changes_nothing(db_path, clock):
         assert not connection.in_transaction
         names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
         assert "half" not in names
-        assert connection.execute("SELECT name FROM _sqlite_migrations").fetchall() == [("0001_books",)]
+        assert connection.execute("SELECT name FROM _sqlite_migrations").fetchall() == [(name,) for name in KNOWN]
     lock.release()
 
 

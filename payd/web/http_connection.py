@@ -1,0 +1,377 @@
+"""One client's connection: HTTP/1.1 (RFC 9112), read by llhttp, answered through Tornado's own interfaces.
+
+Tornado's ``HTTP1Connection`` costs more than all else about a callback (README, D25); this takes its place. The bytes
+are llhttp's work (httptools), the socket is the event loop's; what is left is here: one request at a time in the order
+in which they came, bounds on the head and the body, and when to hang up. Requests are handed to any
+``HTTPServerConnectionDelegate``, which is what a Tornado ``Application`` is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
+from tornado.httputil import (
+    HTTPConnection,
+    HTTPHeaders,
+    HTTPInputError,
+    HTTPMessageDelegate,
+    RequestStartLine,
+    ResponseStartLine,
+)
+
+from payd import limits
+from payd.errors import Complaint, RequestError
+from payd.web.issues import issue
+
+if TYPE_CHECKING:
+    from payd.web.http_server import HttpServer
+
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+VERSIONS: Final = frozenset({"1.0", "1.1"})
+#: An offer to speak another protocol, as headers and as words of ``Connection``.
+UPGRADE: Final = frozenset({b"upgrade", b"http2-settings"})
+NO_BODY: Final = frozenset({204, 304})
+
+
+@dataclass(slots=True)
+class Request:
+    """One request as it came. ``body`` ends one byte over the limit at the latest: enough to be refused by its size."""
+
+    start_line: RequestStartLine
+    headers: HTTPHeaders
+    body: bytes
+    keep_alive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who is at the other end; Tornado reads it as the connection's context."""
+
+    remote_ip: str
+    protocol: str
+
+
+class HttpConnection(asyncio.Protocol, HTTPConnection):
+    """Reads requests, hands them on one after another, and writes their answers."""
+
+    def __init__(self, server: HttpServer) -> None:
+        self._server = server
+        self._parser = HttpRequestParser(self)
+        self._transport: asyncio.Transport
+        self._waiting: deque[Request | RequestError] = deque()
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._body: list[bytes] = []
+        self._request: Request | None = None
+        self._close_callback: Callable[[], None] | None = None
+        self._busy = False  # a request is being answered
+        self._held = False  # nothing is read until what waits is answered
+        self._paused = False  # the client does not read its answers
+        self._last = False  # nothing more is read
+        self._left = False  # the client has closed its side
+        self._over = False  # hanging up: what still comes runs into nothing
+        self._asks = False  # the client sends its body when it is told to
+        self._owed = 0  # bytes of the answer's body still to be written; -1 before its head
+        self._in_head = self._in_trailers = self._in_body = False
+        self._head_bytes = self._body_bytes = 0
+        self._since = server.now()
+
+    # -- the loop's side ----------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the socket, if there is room."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one by its methods only
+        peer = transport.get_extra_info("peername")
+        secure = transport.get_extra_info("sslcontext") is not None
+        self.context = Peer(peer[0] if isinstance(peer, tuple) else "0.0.0.0", "https" if secure else "http")  # noqa: S104
+        self._server.connected(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Read what came."""
+        if self._over or self._last:
+            return
+        lines = self._fields if self._in_head or self._in_trailers else None
+        try:
+            self._parser.feed_data(data)
+        except HttpParserUpgrade as upgrade:
+            self._ignore_upgrade(data[upgrade.args[0] :])
+            return
+        except HttpParserCallbackError as error:
+            self._refuse(error.__context__ if isinstance(error.__context__, RequestError) else _malformed(error))
+        except HttpParserError as error:
+            self._refuse(_malformed(error))
+        else:
+            if lines is self._fields and (self._in_head or self._in_trailers):  # one head, and it does not end
+                self._head_bytes += len(data)
+                if self._head_bytes > limits.HEADER_BYTES_MAX:
+                    self._refuse(_head_too_large())
+        self._next()
+        if self._waiting and not (self._over or self._held):
+            self._held = True
+            self._transport.pause_reading()
+
+    def _ignore_upgrade(self, rest: bytes) -> None:
+        """Go on in HTTP/1, the only protocol spoken here (RFC 9110, 7.8); Java's client offers h2c with each request.
+
+        The parser leaves the body to the other protocol, so a fresh one reads the head again without the offer.
+        """
+        version = self._parser.get_http_version().encode()
+        head = b"%b %b HTTP/%b\r\n" % (self._parser.get_method(), self._uri, version)
+        for name, value in self._fields:
+            kind = name.lower()
+            if kind == b"connection":
+                value = b",".join(part for part in value.split(b",") if part.strip().lower() not in UPGRADE)
+            if kind not in UPGRADE:
+                head += b"%b: %b\r\n" % (name, value)
+        self._parser = HttpRequestParser(self)
+        self.data_received(head + b"\r\n" + rest)
+
+    def eof_received(self) -> bool:
+        """Answer what was asked, even when the client closed its side for writing behind it."""
+        self._last = self._left = True
+        return self._busy and self.context.protocol == "http"
+
+    def pause_writing(self) -> None:
+        """Begin nothing more for a client that does not read."""
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        self._paused = False
+        self._next()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Forget the client; whoever still works on its request is told."""
+        self._over = True
+        self._waiting.clear()
+        self._server.lost(self)
+        if self._close_callback is not None:
+            self._close_callback()
+            self._close_callback = None
+
+    # -- the parser's side --------------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """Begin a request."""
+        self._fields, self._uri, self._body, self._version = [], b"", [], ""
+        self._head_bytes = self._body_bytes = 0
+        self._in_head, self._asks = True, False
+        self._since = self._server.now()
+
+    def on_url(self, url: bytes) -> None:
+        """Gather the request target."""
+        self._uri += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Gather one header; trailers behind a chunked body are dropped (RFC 9110, 6.5.1)."""
+        if self._in_head:
+            self._fields.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """Check what llhttp leaves open, and tell a client that asks first to go on."""
+        if self._parser.should_upgrade() and self._parser.get_method() != b"CONNECT":
+            return  # read again, see `_ignore_upgrade`
+        self._in_head, self._in_body = False, True
+        self._since = self._server.now()
+        if len(self._uri) + sum(len(name) + len(value) + 4 for name, value in self._fields) > limits.HEADER_BYTES_MAX:
+            raise _head_too_large()
+        self._headers = _headers(self._fields)
+        self._version = version = self._parser.get_http_version()
+        coding, length = self._headers.get("Transfer-Encoding"), self._headers.get("Content-Length", "0")
+        if version not in VERSIONS:
+            raise _refusal(f"HTTP/{version} is not served here")
+        if self._parser.get_method() == b"CONNECT":
+            raise _refusal("this is no proxy")
+        if not self._uri.isascii():
+            raise _refusal("the request target holds bytes that are not ASCII")
+        if coding is not None and (coding.lower() != "chunked" or version == "1.0"):
+            raise _refusal("Transfer-Encoding must be chunked, in HTTP/1.1")
+        if version == "1.1" and len(self._headers.get_list("Host")) != 1:
+            raise _refusal("it must name its Host once")
+        expects = version == "1.1" and "Expect" in self._headers
+        if int(length) > (limits.BODY_BYTES_MAX if expects else limits.DRAINED_BYTES_MAX):
+            raise _body_too_large()
+        self._asks = expects
+        self._tell_to_send()
+
+    def on_chunk_header(self) -> None:
+        """Begin a chunk, or the trailers behind the last one."""
+        self._fields, self._head_bytes, self._in_trailers = [], 0, True
+
+    def on_body(self, chunk: bytes) -> None:
+        """Gather the body. Beyond the limit it is only counted: the client hears 413 when it has sent it all."""
+        self._in_trailers = False
+        if self._body_bytes <= limits.BODY_BYTES_MAX:
+            self._body.append(chunk)
+        self._body_bytes += len(chunk)
+        if self._body_bytes > limits.DRAINED_BYTES_MAX:
+            raise _body_too_large()
+
+    def on_message_complete(self) -> None:
+        """Queue the request: it is handed on outside of the parser, when those before it are answered."""
+        if not self._in_body:
+            return
+        self._in_body = self._in_trailers = False
+        method = self._parser.get_method().decode("ascii")
+        line = RequestStartLine(method, self._uri.decode("ascii"), f"HTTP/{self._version}")
+        body, keep = b"".join(self._body), self._parser.should_keep_alive()
+        self._waiting.append(Request(line, self._headers, body[: limits.BODY_BYTES_MAX + 1], keep))
+
+    def _tell_to_send(self) -> None:
+        if self._asks and self._in_body and not (self._busy or self._waiting or self._over):
+            self._asks = False
+            self._transport.write(CONTINUE)
+
+    # -- Tornado's side -----------------------------------------------------------------------------------------------
+
+    def set_close_callback(self, callback: Callable[[], None] | None) -> None:
+        """Tell ``callback`` when the client goes away before its answer."""
+        self._close_callback = callback
+
+    def write_headers(self, start_line: Any, headers: HTTPHeaders, chunk: bytes | None = None) -> asyncio.Future[None]:
+        """Write the head of an answer, and what there is of its body."""
+        assert isinstance(start_line, ResponseStartLine), "a server answers"
+        assert start_line.code in NO_BODY or "Content-Length" in headers, "every answer knows its length"
+        request = self._request
+        lines = [f"HTTP/1.1 {start_line.code} {start_line.reason}"]
+        lines += [f"{name}: {value}" for name, value in headers.get_all()]
+        if request is None or not self._stays(request):
+            lines.append("Connection: close")
+        elif request.start_line.version == "HTTP/1.0":
+            lines.append("Connection: keep-alive")
+        head = "\r\n".join(lines)
+        if head.count("\n") != len(lines) - 1:
+            self.abort()
+            raise ValueError("a header holds the end of a line")
+        content = head.encode("latin-1") + b"\r\n\r\n"
+        bodiless = start_line.code in NO_BODY or (request is not None and request.start_line.method == "HEAD")
+        self._owed = len(content) + (0 if bodiless else int(headers["Content-Length"]))
+        return self.write(content + (chunk or b""))
+
+    def write(self, chunk: bytes) -> asyncio.Future[None]:
+        """Write more of the body."""
+        self._owed -= len(chunk)
+        if not self._transport.is_closing():
+            self._transport.write(chunk)
+        return self._server.done
+
+    def finish(self) -> None:
+        """End an answer: hang up, or turn to the next request."""
+        self._busy, self._since = False, self._server.now()
+        if self._request is None or self._owed or not self._stays(self._request):
+            self._hang_up()  # behind half an answer, too: the next one would be read as its rest
+        elif self._waiting:
+            self._server.soon(self._next)
+        else:
+            self._tell_to_send()
+
+    def _stays(self, request: Request) -> bool:
+        return request.keep_alive and not self._server.draining and not (self._last and not self._waiting)
+
+    # -- turns --------------------------------------------------------------------------------------------------------
+
+    def _next(self) -> None:
+        if self._busy or self._paused or self._over or not self._waiting:
+            return
+        request = self._waiting.popleft()
+        if self._held and not self._waiting:
+            self._held = False
+            self._transport.resume_reading()
+        self._busy, self._owed = True, -1
+        if isinstance(request, RequestError):
+            self._request = None
+            self._server.refuse(self, request)
+            return
+        self._request = request
+        handed_on = False
+        try:
+            delegate: HTTPMessageDelegate = self._server.app.start_request(self, self)
+            delegate.headers_received(request.start_line, request.headers)
+            if request.body:
+                delegate.data_received(request.body)
+            delegate.finish()
+            handed_on = True
+        except HTTPInputError as error:
+            self._request = None
+            self._server.refuse(self, _refusal(str(error)))
+            handed_on = True
+        finally:
+            if not handed_on:  # a mistake of ours: nobody would ever answer
+                self.abort()
+
+    def _refuse(self, error: RequestError) -> None:
+        """Answer, in its turn, what is no request; nothing after it can be understood."""
+        self._last = True
+        self._in_head = self._in_trailers = self._in_body = False
+        self._waiting.append(error)
+
+    def _hang_up(self) -> None:
+        """Close so that the answer arrives: closing on a client that still sends would destroy it (RFC 9112, 9.6)."""
+        self._over = True
+        if not self._left and self._transport.can_write_eof() and not self._transport.is_closing():
+            self._transport.write_eof()
+            if self._held:
+                self._transport.resume_reading()
+        else:
+            self._transport.close()
+
+    # -- the server's side --------------------------------------------------------------------------------------------
+
+    @property
+    def idle_since(self) -> float | None:
+        """Since when payd waits for the client, on the loop's clock; None while the client waits for payd."""
+        return None if self._busy else self._since
+
+    def overdue(self, now: float) -> bool:
+        """Tell whether the client let payd wait too long: for a request, for its body, or for reading its answer."""
+        if self._busy and not self._paused:
+            return False
+        patience = limits.IDLE_CONNECTION_SECONDS
+        if self._in_body:
+            patience = limits.BODY_TIMEOUT_SECONDS
+        elif self._over and not self._transport.get_write_buffer_size():
+            patience = limits.LINGER_SECONDS
+        return now - self._since > patience
+
+    def close(self) -> None:
+        """Close once what was written is sent."""
+        self._over = True
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Cut."""
+        self._over = True
+        self._transport.abort()
+
+
+def _headers(fields: list[tuple[bytes, bytes]]) -> HTTPHeaders:
+    """Make Tornado's headers of what llhttp has found well-formed, without checking each against the grammar again."""
+    headers = HTTPHeaders()
+    for name, value in fields:
+        key, text = name.decode("latin-1"), value.decode("latin-1").strip(" \t")
+        if key in headers:
+            headers.add(key, text)
+        else:
+            headers[key] = text
+    return headers
+
+
+def _refusal(reason: str) -> RequestError:
+    return RequestError("invalid_request", complaints=[Complaint("", issue("not_http", reason=reason[:200]))])
+
+
+def _malformed(error: HttpParserError) -> RequestError:
+    return _refusal(str(error) or "it cannot be read")
+
+
+def _head_too_large() -> RequestError:
+    complaint = Complaint("", issue("head_too_large", limit=limits.HEADER_BYTES_MAX))
+    return RequestError("invalid_request", complaints=[complaint])
+
+
+def _body_too_large() -> RequestError:
+    return RequestError("body_too_large", limit=limits.BODY_BYTES_MAX)
