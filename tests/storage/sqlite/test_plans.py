@@ -18,7 +18,7 @@ from payd.storage.audit import STREAMS
 from payd.storage.sqlite import queries
 from payd.storage.sqlite.connection import open_reader
 from payd.storage.sqlite.queries import Query
-from payd.storage.sqlite.reads import _due_deliveries, _open_work
+from payd.storage.sqlite.reads import _due_deliveries, _open_work, _totals
 from payd.storage.sqlite.rows import microseconds
 
 START = datetime(2026, 11, 23, 5, tzinfo=UTC)
@@ -159,6 +159,7 @@ async def test_a_question_costs_the_same_whatever_the_size(sqlite_storage, db_pa
         "due refunds": lambda c: c.execute(queries.DUE_REFUNDS, (far, 20)).fetchall(),
         "due deliveries": lambda c: _due_deliveries(c, far, 20, {"https://0.example/"}),
         "open work": lambda c: _open_work(c, NOW - 1),
+        "totals of a new day": lambda c: _totals(c, far),
         "settled": lambda c: c.execute(queries.SETTLED_BETWEEN, (NOW, "", far, 20)).fetchall(),
     }
     await fill(sqlite_storage, histories, 1, 100)
