@@ -1,5 +1,8 @@
 """config.json and the environment -> one frozen `Config`. All complaints at once, each with the path of its key.
 
+A complaint says what must stand there and what was given, with the nearest known word where it looks like a slip. What
+is given to a secret, or looks like one in a wrong place, is never repeated.
+
 Order: file, then ``PAYD_<SECTION>__<KEY>`` (top-level keys ``PAYD_<KEY>``) read as JSON, else as text; then
 ``PAY_API_KEY`` / ``PAY_API_KEYS`` add API keys. Relative paths start at the config file's folder. Secrets are `Secret`:
 they cannot be printed. Nothing here opens a key file; that is ``wechat/keyring.py``'s and ``payd check``'s work.
@@ -9,8 +12,9 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
@@ -23,9 +27,9 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
-    model_validator,
 )
 from pydantic import SecretStr as Secret
+from pydantic.fields import FieldInfo
 
 from payd.errors import Complaint, ConfigError
 
@@ -49,6 +53,24 @@ WEBHOOK_EVENTS: Final = (
 )
 KEY_HASH: Final = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
 LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+#: Characters of a given value that a complaint repeats.
+SHOWN_CHARS_MAX: Final = 60
+#: A name of so many characters is no misspelt setting (the longest has 29) and may be a key in a wrong place.
+NAME_CHARS_MAX: Final = 32
+#: How what payd makes, and WeChat's APIv3 key, look like: not repeated wherever they stand.
+LIKE_A_SECRET: Final = re.compile(r"payd_|whsec_|sha256:|-----BEGIN|[0-9A-Za-z]{32}\Z", re.ASCII)
+MASK: Final = "********"
+
+
+class SettingsError(ConfigError):
+    """What stands in a configuration file, or in the environment over it, cannot be used. ``path`` is the file."""
+
+    def __init__(self, path: Path, complaints: Sequence[Complaint]) -> None:
+        super().__init__(complaints)
+        self.path = path
+
+    def __str__(self) -> str:
+        return f"{self.path}: {super().__str__()}"
 
 
 def is_loopback(host: str) -> bool:
@@ -101,10 +123,21 @@ def _check_clock(value: str) -> str:
 
 
 def _check_scope(value: str) -> str:
-    if value not in SCOPES:
-        near = difflib.get_close_matches(value, SCOPES, n=1)
-        raise ValueError(f"unknown scope {value!r}{f', did you mean {near[0]!r}?' if near else ''}")
-    return value
+    return _known("scope", value, SCOPES)
+
+
+def _check_event(value: str) -> str:
+    return value if value == "*" else _known("event", value, WEBHOOK_EVENTS)
+
+
+def _known(what: str, value: str, known: tuple[str, ...]) -> str:
+    """Refuse a word that is not known. Only a slip is repeated: anything else may be a key in a wrong place."""
+    if value in known:
+        return value
+    near = difflib.get_close_matches(value, known, n=1)
+    if near:
+        raise ValueError(f"unknown {what} {value!r}, did you mean {near[0]!r}?")
+    raise ValueError(f"unknown {what}; allowed: {', '.join(known)}")
 
 
 def _check_api_key(value: str) -> str:
@@ -130,6 +163,8 @@ class _Section(BaseModel):
 
 
 def _resolved(value: object) -> object:
+    if isinstance(value, str) and re.search(r"[\0\r\n]|-----BEGIN", value):
+        raise ValueError("must be the path of a file, not what is in it")
     return Path(value) if isinstance(value, str) and value else value
 
 
@@ -144,12 +179,6 @@ class ServerConfig(_Section):
     tls_cert_path: FilePath | None = None
     tls_key_path: FilePath | None = None
 
-    @model_validator(mode="after")
-    def _tls_pair(self) -> ServerConfig:
-        if (self.tls_cert_path is None) != (self.tls_key_path is None):
-            raise ValueError("tls_cert_path and tls_key_path go together")
-        return self
-
 
 class StorageConfig(_Section):
     """The books."""
@@ -160,8 +189,8 @@ class StorageConfig(_Section):
 class WechatPayConfig(_Section):
     """The merchant's account at WeChat Pay. ``serial_no`` is the PLATFORM certificate's, see the README."""
 
-    app_id: str | None = Field(default=None, min_length=1, max_length=32)
-    mch_id: str | None = Field(default=None, pattern=r"^[0-9]{6,32}$")
+    app_id: str | None = Field(default=None, min_length=1, max_length=32, description="1 to 32 characters")
+    mch_id: str | None = Field(default=None, pattern=r"^[0-9]{6,32}$", description="6 to 32 digits")
     merchant_serial_no: str | None = None
     merchant_cert_path: FilePath | None = None
     private_key_path: FilePath | None = None
@@ -194,33 +223,30 @@ class RedisConfig(_Section):
     timeout_ms: int = Field(default=200, ge=10, le=2_000)
 
 
+def _check_webhook_url(value: str) -> str:
+    _split_url(value)
+    return value
+
+
+def _check_webhook_secret(value: Secret) -> Secret:
+    if not re.fullmatch(r"whsec_[A-Za-z0-9+/]{24,}={0,2}", value.get_secret_value()):
+        raise ValueError("must be whsec_ followed by base64 of at least 24 bytes; make one with payd key new --webhook")
+    return value
+
+
+WebhookSecret = Annotated[Secret, AfterValidator(_check_webhook_secret)]
+
+
 class WebhookConfig(_Section):
-    """One of the merchant's own endpoints. Several secrets while one is being replaced."""
+    """One of the merchant's own endpoints. Several secrets while one is being replaced.
 
-    url: str
-    secrets: Annotated[tuple[Secret, ...], BeforeValidator(_tuple)] = Field(min_length=1)
-    events: Annotated[tuple[str, ...], BeforeValidator(_tuple)] = ("*",)
+    Whether ``url`` may be used is `load_config`'s question, because ``allow_private_addresses`` decides it.
+    """
+
+    url: Annotated[str, AfterValidator(_check_webhook_url)]
+    secrets: Annotated[tuple[WebhookSecret, ...], BeforeValidator(_tuple)] = Field(min_length=1)
+    events: Annotated[tuple[Annotated[str, AfterValidator(_check_event)], ...], BeforeValidator(_tuple)] = ("*",)
     allow_private_addresses: bool = False
-
-    @model_validator(mode="after")
-    def _check(self) -> WebhookConfig:
-        scheme, host = _split_url(self.url)
-        if self.allow_private_addresses:
-            pass
-        elif _is_private_literal(host):
-            raise ValueError(f"url: {host} is a private or loopback address; set allow_private_addresses to allow it")
-        elif scheme != "https":
-            raise ValueError("url: must be https:// unless allow_private_addresses is set")
-        for secret in self.secrets:
-            if not re.fullmatch(r"whsec_[A-Za-z0-9+/]{24,}={0,2}", secret.get_secret_value()):
-                raise ValueError(
-                    "secrets: each is whsec_ followed by base64 of at least 24 bytes (payd key new makes one)"
-                )
-        for event in self.events:
-            if event != "*" and event not in WEBHOOK_EVENTS:
-                near = difflib.get_close_matches(event, WEBHOOK_EVENTS, n=1)
-                raise ValueError(f"events: unknown event {event!r}{f', did you mean {near[0]!r}?' if near else ''}")
-        return self
 
 
 def _is_private_literal(host: str) -> bool:
@@ -300,18 +326,11 @@ LIVE_NEEDS: Final[tuple[tuple[str, ...], ...]] = (
 
 
 def load_config(path: Path, environ: Mapping[str, str]) -> Config:
-    """Read, override, validate. Raises ConfigError with every complaint."""
-    data = _read(path)
-    complaints = _override(data, environ)
-    _add_api_keys(data, environ)
-    try:
-        config = Config.model_validate(data)
-    except ValidationError as exc:
-        raise ConfigError(complaints + _complaints(exc) + _unmet_needs(data)) from None
-    complaints += _cross_check(config)
-    if complaints:
-        raise ConfigError(complaints)
-    return _anchor(config, path.resolve().parent)
+    """Read, override, validate. Raises ConfigError with every complaint (SettingsError where the file can be read)."""
+    config, complaints = inspect_config(path, environ)
+    if config is None or complaints:
+        raise SettingsError(path, complaints)
+    return config
 
 
 def inspect_config(path: Path, environ: Mapping[str, str]) -> tuple[Config | None, list[Complaint]]:
@@ -320,21 +339,46 @@ def inspect_config(path: Path, environ: Mapping[str, str]) -> tuple[Config | Non
     The config is None when too little is left. Raises ConfigError: there is no file, or it is no JSON object.
     """
     data = _read(path)
-    complaints = _override(data, environ)
-    _add_api_keys(data, environ)
+    sources, complaints = _override(data, environ)
+    _add_api_keys(data, environ, sources)
+    config, found = _validated(data)
+    complaints += [_with_source(complaint, sources) for complaint in found]
+    return config and _anchor(config, path.resolve().parent), complaints
+
+
+def _validated(data: dict[str, Any]) -> tuple[Config | None, list[Complaint]]:
+    """Validate, leave out what is wrong (in place) and look at the rest for what no single key shows."""
+    complaints = [*_unmet_needs(data), *_webhook_addresses(data)]
+    config: Config | None
     try:
         config = Config.model_validate(data)
     except ValidationError as exc:
-        complaints += _complaints(exc) + _unmet_needs(data)
-        for error in exc.errors(include_url=False, include_input=False, include_context=False):
+        errors = [error for error in exc.errors(include_url=False) if not _is_echo(error)]
+        complaints = [*map(_complaint, errors), *complaints]
+        for error in errors:
             _leave_out(data, error["loc"])
-        try:
-            config = Config.model_validate(data)
-        except ValidationError:
-            return None, complaints
-    known = {complaint.field for complaint in complaints}
-    complaints += [complaint for complaint in _cross_check(config) if complaint.field not in known]
-    return _anchor(config, path.resolve().parent), complaints
+        config = _of_the_rest(data)
+    known = [complaint.field for complaint in complaints]
+    if config is not None:
+        complaints += [complaint for complaint in _cross_check(config) if not _is_blamed(complaint.field, known)]
+    return config if "mode" in data else None, complaints
+
+
+def _is_echo(error: Any) -> bool:
+    """Tell whether a list is called too short only because none of its members is right."""
+    return error["type"] == "too_short" and bool(error["input"])
+
+
+def _of_the_rest(data: dict[str, Any]) -> Config | None:
+    try:
+        return Config.model_validate({"mode": "sandbox"} | data)  # also when the mode is wrong: the rest is looked at
+    except ValidationError:
+        return None
+
+
+def _is_blamed(field: str, known: Iterable[str]) -> bool:
+    """Tell whether a key, something in it, or what it is in has been complained about already."""
+    return any(f"{other}.".startswith(f"{field}.") or f"{field}.".startswith(f"{other}.") for other in known)
 
 
 def _leave_out(data: dict[str, Any], location: tuple[int | str, ...]) -> None:
@@ -354,18 +398,22 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         raw = path.read_bytes()
     except OSError as exc:
-        raise ConfigError([Complaint("", f"cannot read {path}: {exc.strerror}")]) from exc
+        raise ConfigError(
+            [Complaint("", f"cannot read {path}: {exc.strerror}; name the file with --config FILE")]
+        ) from exc
     try:
         data = orjson.loads(raw)
     except orjson.JSONDecodeError as exc:
-        raise ConfigError([Complaint("", f"{path} is not JSON: {exc}")]) from exc
+        hint = "names and texts stand in double quotes, nothing follows the last comma, and there are no comments"
+        raise ConfigError([Complaint("", f"{path} is not JSON: {exc}; {hint}")]) from None
     if not isinstance(data, dict):
         raise ConfigError([Complaint("", f"{path} must hold one JSON object")])
     return data
 
 
-def _override(data: dict[str, Any], environ: Mapping[str, str]) -> list[Complaint]:
-    """Apply PAYD_* variables in place. Unknown names are complaints that name the variable."""
+def _override(data: dict[str, Any], environ: Mapping[str, str]) -> tuple[dict[str, str], list[Complaint]]:
+    """Apply PAYD_* variables in place; return which key came from which. Unknown names are complaints."""
+    sources: dict[str, str] = {}
     complaints: list[Complaint] = []
     for name, text in sorted(environ.items()):
         if not name.startswith("PAYD_") or name.startswith("PAYD_DASHBOARD") or name == "PAYD_DEBUG":
@@ -377,18 +425,25 @@ def _override(data: dict[str, Any], environ: Mapping[str, str]) -> list[Complain
             hint = f", did you mean {near[0]}?" if near else ""
             complaints.append(Complaint(name, f"no setting has this environment variable{hint}"))
             continue
+        target = data if len(parts) == 1 else data.setdefault(parts[0], {})
+        if not isinstance(target, dict):
+            continue  # the file has something else in the section's place; that will be the complaint
         try:
             value = orjson.loads(text)
         except orjson.JSONDecodeError:
             value = text
-        target = data
-        for part in parts[:-1]:
-            section = target.setdefault(part, {})
-            if not isinstance(section, dict):
-                section = target[part] = {}
-            target = section
         target[parts[-1]] = _as_text_where_text(parts, value, text)
-    return complaints
+        sources[".".join(parts)] = name
+    return sources, complaints
+
+
+def _with_source(complaint: Complaint, sources: Mapping[str, str]) -> Complaint:
+    """Name the environment variable that a value came from; where none is named it stands in the file."""
+    for key, name in sources.items():
+        if f"{complaint.field}.".startswith(f"{key}."):
+            cause, mark, cure = complaint.issue.partition("; ")
+            return Complaint(complaint.field, f"{cause} (from {name}){mark}{cure}")
+    return complaint
 
 
 def _section(name: str) -> type[BaseModel] | None:
@@ -419,44 +474,145 @@ def _variables() -> list[str]:
     return names
 
 
-def _add_api_keys(data: dict[str, Any], environ: Mapping[str, str]) -> None:
+def _add_api_keys(data: dict[str, Any], environ: Mapping[str, str], sources: dict[str, str]) -> None:
     extra = [environ.get("PAY_API_KEY", ""), *environ.get("PAY_API_KEYS", "").split(",")]
     extra = [key.strip() for key in extra if key.strip()]
     if not extra:
         return
     pay = data.setdefault("pay", {})
     if isinstance(pay, dict) and isinstance(pay.setdefault("api_keys", []), list):
-        pay["api_keys"] = list(dict.fromkeys([*pay["api_keys"], *extra]))
+        keys = pay["api_keys"] = [
+            *pay["api_keys"],
+            *(key for key in dict.fromkeys(extra) if key not in pay["api_keys"]),
+        ]
+        named = " or ".join(name for name in ("PAY_API_KEY", "PAY_API_KEYS") if environ.get(name))
+        sources |= {f"pay.api_keys.{place}": named for place, key in enumerate(keys) if key in extra}
 
 
-def _complaints(exc: ValidationError) -> list[Complaint]:
-    return [_complaint(error) for error in exc.errors(include_url=False, include_input=False, include_context=False)]
+# -- saying what is wrong -----------------------------------------------------------------------------------------
 
 
 def _complaint(error: Any) -> Complaint:
-    location = [str(part) for part in error["loc"]]
-    field = ".".join(location)
+    location = error["loc"]
     if error["type"] == "extra_forbidden":
-        return Complaint(field, "unknown key" + _suggestion(location))
+        return Complaint(_dotted(location), "unknown key" + _suggestion([str(part) for part in location]))
     if error["type"] == "missing":
-        hint = " ('sandbox' for the simulator, 'live' for WeChat itself)" if field == "mode" else ""
-        return Complaint(field, f"is required{hint}")
-    return Complaint(field, str(error["msg"]).removeprefix("Value error, "))
+        hint = "; 'sandbox' for the simulator, 'live' for WeChat itself" if location == ("mode",) else ""
+        return Complaint(_dotted(location), f"is required{hint}")
+    field = _field_at(location)
+    cause, mark, cure = _wanted(error, field).partition("; ")
+    return Complaint(_dotted(location), cause + _given(error, field) + mark + cure)
+
+
+def _dotted(location: Sequence[int | str]) -> str:
+    """Write the path of a key. The names in ``pay.api_key_scopes`` are API keys, and so may be what is far too long."""
+    parts = [str(part) for part in location]
+    if parts[:2] == ["pay", "api_key_scopes"]:
+        parts[2:3] = map(_masked_key, parts[2:3])
+    return ".".join(MASK if len(part) >= NAME_CHARS_MAX and not KEY_HASH.fullmatch(part) else part for part in parts)
+
+
+def _field_at(location: Sequence[int | str]) -> FieldInfo | None:
+    """Find the setting at, or around, a place; None: a whole section, an endpoint, or nothing known."""
+    names = [part for part in location if isinstance(part, str)]
+    model: type[BaseModel] | None = Config
+    if names[0] in Config.model_fields and (len(names) > 1 or _section(names[0])):
+        model = WebhookConfig if names[0] == "webhooks" else _section(names[0])
+        names = names[1:]
+    return model.model_fields.get(names[0]) if model and names else None
+
+
+def _wanted(error: Any, field: FieldInfo | None) -> str:
+    """Say what must stand there."""
+    kind = str(error["type"])
+    if kind == "value_error":
+        return str(error["ctx"]["error"])
+    if kind == "literal_error":
+        return f"must be {error['ctx']['expected']}"
+    if kind.startswith(("int_", "greater_than", "less_than")):
+        limits = field.metadata if field else []
+        bounds = [getattr(limit, name) for name in ("ge", "le") for limit in limits if hasattr(limit, name)]
+        return "must be a whole number" + (f" from {bounds[0]} to {bounds[1]}" if len(bounds) == 2 else "")
+    if field and field.description and kind.startswith("string_") and kind != "string_type":
+        return f"must be {field.description}"
+    return WANTED.get(kind, str(error["msg"]))
+
+
+#: Pydantic's kind of mistake -> what must stand there instead.
+WANTED: Final[Mapping[str, str]] = {
+    "bool_type": "must be true or false",
+    "string_type": "must be a text in double quotes",
+    "is_instance_of": "must be a path in double quotes",
+    "tuple_type": "must be a list [...]",
+    "dict_type": "must be an object {...}",
+    "model_type": "must be an object {...}",
+    "too_short": "must hold at least one",
+}
+
+
+def _given(error: Any, field: FieldInfo | None) -> str:
+    """Say what stands there, and what was probably meant."""
+    value, kind = error["input"], str(error["type"])
+    if kind == "too_short" or (kind == "value_error" and str(error["ctx"]["error"]).startswith("unknown ")):
+        return ""
+    is_open = (
+        field is not None and "SecretStr" not in str(field.annotation) and error["loc"][1:2] != ("api_key_scopes",)
+    )
+    if kind in ("tuple_type", "dict_type", "model_type") or not is_open:
+        return "" if kind == "value_error" else f", {_kind_of(value)} was given"
+    shown = _shown(value)
+    said = "" if kind == "value_error" and shown == _kind_of(value) else f", {shown} was given"
+    if kind == "int_type" and isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value):
+        return f"{said}: write it without the quotes"
+    if kind == "literal_error" and isinstance(value, str):
+        allowed = re.findall(r"'([^']+)'", error["ctx"]["expected"])
+        near = difflib.get_close_matches(value.strip().lower(), allowed, n=1)
+        return f"{said}, did you mean {near[0]!r}?" if near else said
+    return said
+
+
+def _kind_of(value: object) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    for kinds, word in ((str, "a text"), (dict, "an object"), ((list, tuple), "a list")):
+        if isinstance(value, kinds):
+            return word
+    return "a number"
+
+
+def _shown(value: object) -> str:
+    """Repeat a value that is no secret. What looks like one all the same, or may hold one in a URL, is left out."""
+    if not isinstance(value, str | int | float) or isinstance(value, bool):
+        return _kind_of(value)
+    if not isinstance(value, str):
+        return str(value)[:SHOWN_CHARS_MAX]
+    if LIKE_A_SECRET.match(value.strip()) or "@" in value:
+        return _kind_of(value)
+    whole, mark, _ = value.partition("?")
+    text = f"{whole[:SHOWN_CHARS_MAX]}{'...' if mark or len(whole) > SHOWN_CHARS_MAX else ''}".replace("; ", ";")
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _suggestion(location: list[str]) -> str:
+    name = location[-1].lower().replace("-", "_")
+    inner = name.split(".")
+    if len(inner) == 2 and len(location) == 1 and inner[0] in Config.model_fields and _has_key(*inner):
+        return f'; write it as {{"{inner[0]}": {{"{inner[1]}": ...}}}}'
     model: type[BaseModel] | None = Config
     if len(location) > 1:
         model = WebhookConfig if location[0] == "webhooks" else _section(location[0])
     known = list(model.model_fields) if model else []
-    near = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     if near:
         return f", did you mean {'.'.join([*location[:-1], near[0]])!r}?"
-    everywhere = {
-        key: f"{name}.{key}" for name in Config.model_fields for key in getattr(_section(name), "model_fields", ())
-    }
-    near = difflib.get_close_matches(location[-1], everywhere, n=1, cutoff=0.6)
-    return f", did you mean {everywhere[near[0]]!r}?" if near else ""
+    everywhere: dict[str, str] = {}
+    for section in Config.model_fields:
+        for key in getattr(_section(section), "model_fields", ()):
+            everywhere.setdefault(key, f"{section}.{key}")  # of two places the first: server.port, not sandbox.port
+    near = difflib.get_close_matches(name, everywhere, n=1, cutoff=0.6)
+    return f", did you mean {everywhere[near[0]]!r}?" if near else f"; known here: {', '.join(known)}"
 
 
 def _cross_check(config: Config) -> list[Complaint]:
@@ -466,24 +622,61 @@ def _cross_check(config: Config) -> list[Complaint]:
         for position, key in enumerate(config.pay.api_keys)
         if (issue := _issue(_check_api_key, key.get_secret_value()))
     ]
+    complaints += _half_pairs(config)
     wechat = config.wechat_pay
-    complaints += _unmet_needs({"mode": config.mode, "wechat_pay": wechat.model_dump()})
-    if (wechat.public_key_id is None) != (wechat.public_key_path is None):
-        complaints.append(Complaint("wechat_pay.public_key_id", "public_key_id and public_key_path go together"))
     if wechat.public_key_id is not None and not wechat.public_key_id.startswith("PUB_KEY_ID_"):
-        complaints.append(Complaint("wechat_pay.public_key_id", "must begin with PUB_KEY_ID_, as the console shows it"))
+        issue = f"must begin with PUB_KEY_ID_, as the console shows it, {_shown(wechat.public_key_id)} was given"
+        complaints.append(Complaint("wechat_pay.public_key_id", issue))
     if wechat.merchant_serial_no is not None:
         complaints += _check_serial(wechat.merchant_serial_no)
     key = wechat.api_v3_key
-    if key is not None and len(key.get_secret_value().encode()) != 32:
-        complaints.append(
-            Complaint("wechat_pay.api_v3_key", "must be exactly 32 bytes, as set in the merchant console")
-        )
+    if key is not None and (length := len(key.get_secret_value().encode())) != 32:
+        issue = f"must be exactly 32 bytes, as set in the merchant console, and this has {length}"
+        complaints.append(Complaint("wechat_pay.api_v3_key", issue))
     if config.livemode and not config.pay.api_keys and not is_loopback(config.server.host):
         complaints.append(Complaint("pay.api_keys", "must not be empty when payd listens beyond this machine"))
-    urls = [hook.url for hook in config.webhooks]
-    complaints += [Complaint(f"webhooks.{i}.url", "is listed twice") for i, u in enumerate(urls) if u in urls[:i]]
     return complaints
+
+
+def _half_pairs(config: Config) -> list[Complaint]:
+    """Find pairs of which one half is missing; blame the missing one."""
+    complaints = []
+    for section, one, other in (
+        ("server", "tls_cert_path", "tls_key_path"),
+        ("wechat_pay", "public_key_id", "public_key_path"),
+    ):
+        values = getattr(config, section)
+        for missing, there in ((one, other), (other, one)):
+            if getattr(values, missing) is None and getattr(values, there) is not None:
+                complaints.append(Complaint(f"{section}.{missing}", f"is required: {one} and {other} go together"))
+    return complaints
+
+
+def _webhook_addresses(data: Mapping[str, Any]) -> list[Complaint]:
+    """Look at the addresses of all endpoints, from plain values: also when other keys are already wrong."""
+    hooks = data.get("webhooks")
+    if not isinstance(hooks, list):
+        return []
+    complaints, seen = [], set()
+    for place, hook in enumerate(hooks):
+        url = hook.get("url") if isinstance(hook, dict) else None
+        if not isinstance(url, str) or _issue(_check_webhook_url, url):
+            continue  # said by its own validation
+        if issue := "is listed twice" if url in seen else _address_issue(url, hook):
+            complaints.append(Complaint(f"webhooks.{place}.url", issue))
+        seen.add(url)
+    return complaints
+
+
+def _address_issue(url: str, hook: Mapping[str, Any]) -> str | None:
+    scheme, host = _split_url(url)
+    if hook.get("allow_private_addresses") is True:
+        return None
+    if _is_private_literal(host):
+        return f"{host} is a private or loopback address; set allow_private_addresses to allow it"
+    if scheme != "https":
+        return f"must be https:// unless allow_private_addresses is set, {_shown(url)} was given"
+    return None
 
 
 def _check_serial(serial: str) -> list[Complaint]:
@@ -492,7 +685,10 @@ def _check_serial(serial: str) -> list[Complaint]:
         return [Complaint(where, "is a WeChat Pay public key id; here belongs the serial of YOUR merchant certificate "
                                  "(openssl x509 -in apiclient_cert.pem -noout -serial)")]  # fmt: skip
     if not re.fullmatch(r"[0-9A-Fa-f]{8,40}", serial):
-        return [Complaint(where, "must be the certificate's serial in hex, as openssl x509 -serial prints it")]
+        issue = (
+            f"must be the certificate's serial in hex, as openssl x509 -serial prints it, {_shown(serial)} was given"
+        )
+        return [Complaint(where, issue)]
     return []
 
 
@@ -508,7 +704,7 @@ def _unmet_needs(data: Mapping[str, Any]) -> list[Complaint]:
     ]
 
 
-def _issue(check: Any, value: str) -> str | None:
+def _issue(check: Callable[[str], str], value: str) -> str | None:
     try:
         check(value)
     except ValueError as exc:
@@ -537,7 +733,7 @@ def effective(config: Config) -> dict[str, Any]:
 
     def plain(value: Any) -> Any:
         if isinstance(value, Secret):
-            return "********"
+            return MASK
         if isinstance(value, BaseModel):
             return {key: plain(getattr(value, key)) for key in type(value).model_fields}
         if isinstance(value, tuple | list):
@@ -552,4 +748,4 @@ def effective(config: Config) -> dict[str, Any]:
 
 def _masked_key(key: str) -> str:
     """Show a hash entry, hide a plain API key: the mapping of scopes has keys as its names."""
-    return key if KEY_HASH.fullmatch(key) else "********"
+    return key if KEY_HASH.fullmatch(key) else MASK

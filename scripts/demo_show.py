@@ -5,6 +5,7 @@ Everything lives in the folder ``demo/`` (books, throw-away keys, configuration)
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -84,9 +85,27 @@ def free_port(wanted: int) -> int:
     raise click.ClickException("no free port on 127.0.0.1")
 
 
+def require_free_books() -> None:
+    """See that nobody has the demo's books, before a file in its folder is changed."""
+    from payd.errors import StorageUnavailable
+    from payd.storage.sqlite.connection import WriterLock
+
+    HOME.mkdir(exist_ok=True)
+    try:
+        WriterLock(HOME / "payd.db").release()
+    except StorageUnavailable as error:
+        pid = (HOME / "payd.db.lock").read_text().strip()
+        where = ""
+        with contextlib.suppress(OSError, ValueError, LookupError):
+            where = f" at http://127.0.0.1:{json.loads((HOME / 'config.json').read_text())['server']['port']}"
+        raise click.ClickException(
+            f"{error}: a demo, or a payd on its folder, runs already{where}.\n"
+            f"Go on with that one, or end it: q in its dashboard, Ctrl-C in its terminal, or: kill {pid}"
+        ) from error
+
+
 def write_config() -> dict[str, Any]:
     """Write demo/config.json; the API key of an earlier run is kept."""
-    HOME.mkdir(exist_ok=True)
     path = HOME / "config.json"
     key = f"demo-{secrets.token_hex(16)}"
     if path.exists():
@@ -114,8 +133,14 @@ def start(config: dict[str, Any]) -> tuple[subprocess.Popen[str], Shop]:
         stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True,
     )  # fmt: skip
     assert daemon.stdout is not None
-    line = daemon.stdout.readline().strip()
+    try:
+        line = daemon.stdout.readline().strip()
+    except BaseException:  # Ctrl-C so early must not leave a daemon behind that holds the books
+        daemon.terminate()
+        daemon.wait(30)
+        raise
     if not line:
+        daemon.wait(30)
         raise click.ClickException(f"payd did not start:\n{(HOME / 'payd.log').read_text()[-2000:]}")
     click.echo(f"  {line}")
     url = f"http://127.0.0.1:{config['server']['port']}"
@@ -222,6 +247,7 @@ def main(once: bool, traffic: bool, no_dashboard: bool) -> None:
     for ending in (signal.SIGTERM, signal.SIGHUP):  # however the demo ends, payd ends with it
         signal.signal(ending, _interrupted)
     title("payd starts, with its simulator inside (mode sandbox)")
+    require_free_books()
     daemon, shop = start(write_config())
     closing_time = threading.Event()
     trader = threading.Thread(target=trade, args=(shop, closing_time), daemon=True)

@@ -51,11 +51,15 @@ def verify(file: Path | None, config_path: Path, as_json: bool) -> None:
     with FILE any database or backup, and no configuration is needed. Reads only. Exits 1 when an invariant fails,
     naming the first offenders of each.
     """
+    from payd.commands.execution import remove_traces
     from payd.storage.audit import CHECKS, audit
 
     path = file or read_config(config_path).storage.path
     showing = sys.stderr.isatty()
-    found = audit(path, _progress if showing else _silent)
+    try:
+        found = audit(path, _progress if showing else _silent)
+    finally:
+        remove_traces(path)
     if showing:
         click.echo("\r\x1b[K", nl=False, err=True)
     if as_json:

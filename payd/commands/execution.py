@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -41,8 +43,9 @@ async def _perform_alone(config: Config, name: str, arguments: dict[str, str]) -
     from payd.daemon import open_parts
     from payd.operations import perform
 
-    async with reach_gateway(config) as gateway, open_parts(config, gateway) as parts:
-        return await perform(parts, name, arguments)
+    with naming_the_holder(config.storage.path):
+        async with reach_gateway(config) as gateway, open_parts(config, gateway) as parts:
+            return await perform(parts, name, arguments)
 
 
 @asynccontextmanager
@@ -82,4 +85,63 @@ def read_books(config: Config, work: Callable[[SqliteReads], Awaitable[T]]) -> T
         finally:
             await books.close()
 
-    return run(read())
+    try:
+        return run(read())
+    finally:
+        remove_traces(config.storage.path)
+
+
+def remove_traces(database: Path) -> None:
+    """Remove the empty ``-wal`` and the ``-shm`` that reading a database at rest makes, and a reader may not remove.
+
+    SQLite itself removes them, when a connection that may write is the last to close; beside a running daemon ours is
+    not. A ``-wal`` with something in it, of a daemon that was killed, is left as it is.
+    """
+    from payd.storage.sqlite.connection import driver, open_checker
+
+    with contextlib.suppress(OSError, driver.Error):
+        if Path(f"{database}-wal").stat().st_size == 0:
+            with contextlib.closing(open_checker(database)) as connection:
+                connection.execute("SELECT count(*) FROM sqlite_master").fetchall()
+
+
+@contextlib.contextmanager
+def naming_the_holder(database: Path) -> Iterator[None]:
+    """Name the process that holds the books, whatever a second payd stumbled over first, and the cure.
+
+    Before the books it asks for its port (that stays the first complaint, exit code 78) and in mode sandbox for the
+    simulator's book, whose "database is locked" helps nobody.
+    """
+    from payd.errors import Complaint, ConfigError, StorageUnavailable
+    from payd.sandbox.errors import ListenRefused, SandboxError
+
+    try:
+        yield
+    except (ConfigError, SandboxError, StorageUnavailable) as error:
+        held = _holder(database)
+        if held is None and isinstance(error, ListenRefused):
+            cure = "ss -ltnp shows who has the port; stop it, or set sandbox.port (or PAYD_SANDBOX__PORT) to another"
+            raise ListenRefused(f"the simulator {error}; {cure}") from error
+        if held is None:
+            raise
+        if isinstance(error, ConfigError):
+            if all(complaint.field != "server.port" for complaint in error.complaints):
+                raise
+            raise ConfigError([*error.complaints, Complaint("storage.path", held)]) from error
+        raise StorageUnavailable(held) from error
+
+
+def _holder(database: Path) -> str | None:
+    """Say who holds the right to write; None when nobody does."""
+    from payd.errors import StorageUnavailable
+    from payd.storage.sqlite.connection import WriterLock
+
+    if not Path(f"{database}.lock").exists():
+        return None
+    try:
+        WriterLock(database).release()
+    except StorageUnavailable as exc:
+        return f"{exc}; end that one first, or give this one a storage.path, sandbox.dir and ports of its own"
+    except OSError:
+        return None  # the lock's file is another user's
+    return None

@@ -25,6 +25,7 @@ from typing import Any, Final, NoReturn
 
 import click
 
+from payd.commands.output import printable
 from payd.errors import ConfigError, KeyMaterialError, PaydError, RequestError
 from payd.sandbox.errors import DirectoryRefused, SandboxError
 
@@ -62,7 +63,10 @@ def code_of(error: Exception) -> int:
 def lines_of(error: Exception) -> list[str]:
     """Say an error in lines for a person, all complaints at once."""
     if isinstance(error, ConfigError):
-        return [f"{c.field}: {c.issue}" if c.field else c.issue for c in error.complaints]
+        from payd.config import SettingsError
+
+        head = [f"{error.path} cannot be used:"] if isinstance(error, SettingsError) else []
+        return head + [f"{c.field}: {c.issue}" if c.field else c.issue for c in error.complaints]
     if isinstance(error, RequestError):
         issues = [f"{c.field}: {c.issue}" if c.field else c.issue for c in error.complaints]
         return issues or [error.code.replace("_", " ")]
@@ -83,7 +87,7 @@ def leave(error: Exception) -> NoReturn:
     if debugging():
         traceback.print_exception(error)
     for line in lines_of(error):
-        click.echo(f"payd: {line}", err=True)
+        click.echo(f"payd: {printable(line)}", err=True)
     sys.exit(code_of(error))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from payd.config import Config
     from payd.findings import Finding
 
+#: The order in which findings are printed.
+SEVERITY: Final = ("ok", "note", "problem")
+
 
 @click.command()
 @config_option
@@ -26,8 +29,8 @@ def check(config_path: Path, as_json: bool) -> None:
     """Check configuration and keys, offline.
 
     Opens keys, certificates and the database file, never the network. Prints the effective values, secrets masked,
-    and everything that is wrong at once. Changes nothing. Exits 78 when payd could not or should not be started like
-    this.
+    and then everything that is wrong at once: what must be mended stands last, right above the prompt. Changes
+    nothing. Exits 78 when payd could not or should not be started like this.
     """
     found = _offline(config_path)
     if as_json:
@@ -36,6 +39,10 @@ def check(config_path: Path, as_json: bool) -> None:
         if found.shown:
             output.say([*output.table(("SETTING", "VALUE"), list(_flat(found.shown))), ""])
         _say(found.findings)
+        if found.good:
+            output.say(f"\n{config_path}: {_count(found.findings)}")
+        else:
+            click.echo(f"\n{config_path}: {_count(found.findings)}; payd should not be started like this", err=True)
     if not found.good:
         sys.exit(CONFIG)
 
@@ -58,20 +65,23 @@ def doctor(config_path: Path, as_json: bool) -> None:
         output.say_json(_view(findings, good, found.shown))
     else:
         _say(findings, where=sys.stdout)
-        if good:
-            output.say("\nnothing is wrong")
+        output.say(f"\n{_count(findings)}")
     if not good:
         sys.exit(CONFIG if found.config is None else FOUND)
 
 
 def _offline(config_path: Path) -> Checkup:
     from payd.checkup import Checkup, check_offline
+    from payd.commands.execution import remove_traces
     from payd.logs import configure_logs
     from payd.system import SystemClock
 
     configure_logs(level="debug" if debugging() else "error", form="console")
     found = check_offline(config_path, os.environ, now=SystemClock().now())
-    if found.config is None or found.config.livemode:
+    if found.config is None:
+        return found
+    remove_traces(found.config.storage.path)
+    if found.config.livemode:
         return found
     return Checkup(found.config, [*found.findings, _simulator_folder(found.config)], found.shown)
 
@@ -125,15 +135,27 @@ def _view(findings: list[Finding], good: bool, shown: dict[str, Any]) -> dict[st
 
 
 def _say(findings: list[Finding], where: Any = None) -> None:
-    """Print one line a finding, the cure below; problems go to standard error unless ``where`` says otherwise."""
+    """Print one line a finding, the cure below; what needs a person most comes last, where the eye is.
+
+    Problems go to standard error unless ``where`` says otherwise.
+    """
     width = max(len(finding.check) for finding in findings)
-    for finding in findings:
+    for finding in sorted(findings, key=lambda finding: SEVERITY.index(finding.level.value)):
         bad = finding.level.value == "problem"
         stream = where or (sys.stderr if bad else sys.stdout)
         mark = output.coloured(finding.level.value) + " " * (7 - len(finding.level.value))
         click.echo(f"{mark}  {finding.check:{width}}  {output.printable(finding.cause)}", file=stream)
         if finding.cure:
             click.echo(f"{'':7}  {'':{width}}  cure: {output.printable(finding.cure)}", file=stream)
+
+
+def _count(findings: list[Finding]) -> str:
+    """Say in a few words what must be mended and what should be known."""
+    levels = [finding.level.value for finding in findings]
+    parts = [
+        f"{number} {word}{'s' if number > 1 else ''}" for word in ("problem", "note") if (number := levels.count(word))
+    ]
+    return ", ".join(parts if "problem" in levels else ["nothing is wrong", *parts])
 
 
 def _flat(shown: dict[str, Any], above: str = "") -> Any:

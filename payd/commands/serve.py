@@ -21,7 +21,7 @@ def serve(config_path: Path) -> None:
     Prints one line on standard output when it listens, and tells systemd; the log goes to standard error. SIGTERM ends
     what is under way and exits 0; SIGHUP reads the API keys again.
     """
-    from payd.commands.execution import run
+    from payd.commands.execution import naming_the_holder, run
     from payd.config import load_config
     from payd.logs import configure_logs
 
@@ -30,7 +30,9 @@ def serve(config_path: Path) -> None:
     configure_logs(level=config.log.level, form=config.log.format, colours=colours)
     from payd.daemon import serve as serve_daemon
 
-    sys.exit(run(serve_daemon(config, config_path, ready=_ready)))
+    with naming_the_holder(config.storage.path):
+        code = run(serve_daemon(config, config_path, ready=_ready))
+    sys.exit(code)
 
 
 def _ready(line: str) -> None:

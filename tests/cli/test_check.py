@@ -88,6 +88,25 @@ def test_problems_go_to_standard_error_for_people(payd, live_config, write_confi
     assert "ok  " in done.stdout
 
 
+def test_what_needs_a_person_stands_last_right_above_the_prompt(payd, live_config, write_config):
+    """Settings, then what is well, then notes, then problems, then the count; with nothing wrong it says so."""
+    live_config["webhooks"] = [{"url": "https://a.example/h", "secrets": ["whsec_" + "A" * 32]}]
+    notes = payd("check", "--config", write_config(live_config))
+    live_config["wechat_pay"]["private_key_path"] = "nowhere.pem"
+    config = write_config(live_config)
+    problems = payd("check", "--config", config)
+
+    findings = notes.stdout.split("\n\n")[1].splitlines()
+    marks = [line.split()[0] for line in findings if not line.startswith(" ")]
+    assert marks == sorted(marks, key=["ok", "note", "problem"].index)
+    assert {"ok", "note"} <= set(marks)
+    assert notes.stdout.startswith("SETTING")
+    assert notes.stdout.splitlines()[-1] == f"{config}: nothing is wrong, 1 note"
+    *_, before, blank, last = problems.output.splitlines()
+    assert (before.split()[0] in ("problem", "cure:"), blank) == (True, "")
+    assert last == f"{config}: 1 problem, 1 note; payd should not be started like this"
+
+
 def test_a_merchant_key_of_another_certificate_is_found(payd, live_config, write_config, tmp_path):
     """The private key and the merchant certificate must belong together."""
     (tmp_path / "apiclient_key.pem").write_bytes((tmp_path / "wechat" / "platform_key.pem").read_bytes())

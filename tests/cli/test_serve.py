@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from tests.journeys.house import DEADLINE_SECONDS, Process, free_port
+from tests.journeys.house import DEADLINE_SECONDS, Process, free_port, until
 
 
 def _serve(config):
@@ -82,6 +82,8 @@ def test_a_taken_port_is_a_configuration_error(sandbox_config, write_config, tak
 
     assert done.returncode == 78
     assert done.stderr.startswith("payd: server.port: ")
+    for words in ("another payd", f"ss -ltnp 'sport = :{taken_port}'", "set server.port", "PAYD_SERVER__PORT"):
+        assert words in done.stderr
     assert "Traceback" not in done.stderr
     assert not (sandbox_config.parent / "payd.db").exists()
 
@@ -95,7 +97,63 @@ def test_a_taken_simulator_port_is_temporary(sandbox_config, write_config, taken
 
     assert done.returncode == 75
     assert str(taken_port) in done.stderr
-    assert "Traceback" not in done.stderr
+    assert "set sandbox.port (or PAYD_SANDBOX__PORT)" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_an_address_of_another_machine_blames_the_host(sandbox_config, write_config):
+    """server.host that is not here: another port would not help."""
+    content = json.loads(sandbox_config.read_text())
+    content["server"]["host"] = "192.0.2.1"
+
+    done = _serve(write_config(content))
+
+    assert done.returncode == 78
+    assert done.stderr.startswith("payd: server.host: cannot listen on 192.0.2.1:")
+    assert "this machine" in done.stderr
+
+
+def test_a_second_payd_in_the_same_folder_is_told_who_runs(start, sandbox_config, write_config):
+    """Not "database is locked" of the simulator's book: the process that holds the books, and the cure."""
+    content = json.loads(sandbox_config.read_text())
+    first = start(sandbox_config)
+    content["server"]["port"] = 0
+    other_port = _serve(write_config(content, "second.json"))
+    same_port = _serve(sandbox_config)
+
+    assert (other_port.returncode, same_port.returncode) == (75, 78)
+    for done in (other_port, same_port):
+        assert f"payd.db is in use by another payd (process {first.pid})" in done.stderr
+        assert "end that one first" in done.stderr
+        assert "database is locked" not in done.stderr
+        assert "Traceback" not in done.stderr
+    assert "sport = :" in same_port.stderr
+    assert first.end(signal.SIGTERM) == 0
+
+
+def test_sighup_says_in_the_log_what_the_readme_says(start, sandbox_config, write_config, pytestconfig):
+    """api_keys_reloaded with their number; after a mistake api_keys_kept with the file and the key to blame."""
+    content = json.loads(sandbox_config.read_text())
+    daemon = start(sandbox_config)
+
+    def told(event):
+        lines = [json.loads(line) for line in daemon.log.read_text().splitlines() if line.startswith("{")]
+        return [line for line in lines if line["event"] == event]
+
+    content["pay"]["api_keys"].append("another-key-of-the-shop")
+    write_config(content)
+    daemon.send(signal.SIGHUP)
+    (good,) = until(lambda: told("api_keys_reloaded"), "the reload")
+    write_config(content | {"sever": {}})
+    daemon.send(signal.SIGHUP)
+    (bad,) = until(lambda: told("api_keys_kept"), "the refusal")
+
+    assert good["keys"] == 2
+    assert (bad["level"], str(sandbox_config) in bad["error"]) == ("error", True)
+    assert "sever: unknown key, did you mean 'server'?" in bad["error"]
+    page = (pytestconfig.rootpath / "README.md").read_text()
+    assert "`api_keys_reloaded`" in page
+    assert "`api_keys_kept`" in page
 
 
 def test_the_other_modes_books_are_refused(start, live_config, write_config, tmp_path):
