@@ -29,6 +29,7 @@ ANSWER_BYTES = 8 * 1024 * 1024
 _NESTING = 40
 _PUBLIC_PATHS = frozenset({METRICS.path, READY.path})
 _CAUSES_BY_STATUS = {401: "unauthorized", 403: "forbidden", 404: "not_found", 429: "busy"}
+_CAUSES_BY_CODE = {"api_key_not_configured": "not_configured"}
 
 
 class RequestFailed(Exception):
@@ -175,8 +176,9 @@ class ApiClient:
         detail = str(fields.get("detail") or fields.get("title") or response.reason or "")[:300]
         if self._key is not None:
             detail = self._key.hidden_in(detail)
-        cause = _CAUSES_BY_STATUS.get(response.code, "http")
-        return Failure(cause, detail, response.code, str(fields["code"])[:60] if "code" in fields else None)
+        code = str(fields["code"])[:60] if "code" in fields else None
+        cause = _CAUSES_BY_CODE.get(code or "") or _CAUSES_BY_STATUS.get(response.code, "http")
+        return Failure(cause, detail, response.code, code)
 
 
 def failure_of_error(error: BaseException) -> Failure:

@@ -43,7 +43,7 @@ from dashboard.screens.reconcile_screen import ReconcileScreen
 from dashboard.screens.refunds_screen import RefundsScreen
 from dashboard.screens.webhooks_screen import WebhooksScreen
 from dashboard.settings import INTERVALS, THEMES, Settings
-from dashboard.snapshots import Failure, Snapshot, Want
+from dashboard.snapshots import KEY_CHECKS, Failure, Snapshot, Want
 from dashboard.themes import THEMES as OWN_THEMES
 from dashboard.themes import Paint, paint_of
 from dashboard.widgets.attention import AttentionList, finding_words
@@ -112,8 +112,9 @@ class DashboardApp(App[None]):
         self._polling = polling
         self._warnings = warnings
         self.poller: Poller | ReplayPoller = replay or Poller(
-            source, clock=clock, post=self.receive, wants=self._wants, interval_seconds=settings.interval
-        )
+            source, clock=clock, post=self.receive, wants=self._wants, interval_seconds=settings.interval,
+            key_checks=KEY_CHECKS,
+        )  # fmt: skip
         for theme in OWN_THEMES:
             self.register_theme(theme)
         self.theme = settings.theme

@@ -82,7 +82,16 @@ def _not_ready(view: View) -> Values | None:
 
 def _key_refused(view: View) -> Values | None:
     failure = view.snapshot.key_failure()
-    return None if failure is None or failure.cause == "no_key" else {"status": str(failure.status or "")}
+    if failure is None or failure.cause not in ("unauthorized", "not_configured"):
+        return None
+    return {"status": str(failure.status or "")}
+
+
+def _key_lacks_scope(view: View) -> Values | None:
+    scopes, failure = view.snapshot.missing_scopes, view.snapshot.key_failure()
+    if failure is None or failure.cause != "forbidden":
+        return None
+    return {"scopes": ", ".join(scopes) or "—"}
 
 
 def _above(
@@ -173,6 +182,7 @@ RULES: tuple[Rule, ...] = (
     Rule("reconcile_stalled", CRITICAL, _RECONCILE, _reconcile_stalled),
     Rule("key_days", CRITICAL, _HEALTH, _below("payd_platform_key_days_left", 14)),
     Rule("server_errors", CRITICAL, _HEALTH, _grew("errors")),
+    Rule("key_scope", WARNING, Target("log"), _key_lacks_scope),
     Rule("wechat_unclear", WARNING, _HEALTH, _wechat_unclear),
     Rule("payment_old", WARNING, Target("orders", "status:PAYING"),
          _older("payd_oldest_open_timestamp_seconds", 4 * 3600, subject="payment")),

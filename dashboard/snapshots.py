@@ -7,7 +7,7 @@ both the number and how far it may be trusted.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 STALE_AFTER_INTERVALS = 3
@@ -63,6 +63,22 @@ class Link:
 
 METRICS = Want("metrics", "/metrics")
 READY = Want("ready", "/readyz")
+AUTH = Want("auth", "/pay/metrics/auth", (), 5.0)
+"""Counters any key may read; so this is also how a key is found good or bad."""
+
+KEY_CHECK_SECONDS = 60.0
+KEY_RETRY_SECONDS = 10.0
+"""Between two asks of what was refused for the key: each refusal is counted by the daemon and looks like an attack."""
+KEY_CAUSES = ("unauthorized", "forbidden", "no_key", "not_configured")
+"""Causes of a failure that are the key's, not the line's."""
+SCOPE_CHECKS: dict[str, Want] = {
+    scope: Want(f"scope_{scope}", path, (("limit", "1"),), KEY_CHECK_SECONDS)
+    for scope, path in (("order_query", "/pay/orders"), ("refund_query", "/pay/refunds"))
+}
+"""The scopes the screens need, each with the cheapest read that needs it."""
+KEY_CHECKS = (replace(AUTH, every_seconds=KEY_CHECK_SECONDS), *SCOPE_CHECKS.values())
+"""What the poller asks, rarely, whatever is on screen: the first screen shows public pages only and knows nothing of
+the key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +93,31 @@ class Snapshot:
     interval_seconds: float = 2.0
 
     def part(self, want: Want) -> Part:
-        """The answer to exactly this want; an empty one when another filter was asked last."""
+        """The answer to exactly this want, at its pace; an empty one when another filter was asked last."""
         found = self.parts.get(want.name)
         if found is not None and (found.want.path, found.want.params) == (want.path, want.params):
-            return found
+            return found if found.want == want else replace(found, want=want)
         return Part(want)
 
     def key_failure(self) -> Failure | None:
-        """The first refusal of our API key among the parts, which is shown like a lost line."""
-        for part in self.parts.values():
-            if part.failure is not None and part.failure.cause in ("unauthorized", "forbidden", "no_key"):
+        """Why our API key does not do, which is shown like a lost line. The key's own check is believed before what a
+        screen heard some time ago; without one (an old recording) any refusal counts."""
+        auth = self.parts.get(AUTH.name)
+        if auth is not None and not auth.known and auth.failure is not None and auth.failure.cause == "busy":
+            return auth.failure  # a good key is served however busy the daemon is with bad ones
+        checks = [self.parts[want.name] for want in KEY_CHECKS if want.name in self.parts]
+        for part in checks or self.parts.values():
+            if part.failure is not None and part.failure.cause in KEY_CAUSES:
                 return part.failure
         return None
+
+    @property
+    def missing_scopes(self) -> tuple[str, ...]:
+        """The scopes the key was found to lack."""
+        parts = {scope: self.parts.get(want.name) for scope, want in SCOPE_CHECKS.items()}
+        return tuple(
+            scope for scope, part in parts.items() if part and part.failure and part.failure.cause == "forbidden"
+        )
 
 
 def is_stale(at: float | None, now: float, interval_seconds: float) -> bool:

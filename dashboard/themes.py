@@ -78,14 +78,17 @@ THEMES: tuple[Theme, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One literal text with a style, for a DataTable. Far smaller than a Text; it becomes one when drawn."""
+    """One literal text with a style, for a DataTable. Far smaller than a Text; it becomes one when drawn.
+
+    Where its column is narrower than the text it ends in an ellipsis: nothing is cut in silence.
+    """
 
     text: str
     style: str = ""
     justify: str = "left"
 
     def __rich__(self) -> Text:
-        return Text(self.text, self.style, justify=self.justify, no_wrap=True, end="")  # type: ignore[arg-type]
+        return Text(self.text, self.style, justify=self.justify, no_wrap=True, overflow="ellipsis", end="")  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from textual.app import ComposeResult
 from textual.binding import Binding
+from textual.containers import Container
 from textual.widgets import DataTable
 
 from dashboard.alerts import Alert
@@ -30,7 +31,9 @@ class AlertsScreen(BoardScreen):
     ]
 
     def compose_body(self) -> ComposeResult:
-        yield LiveTable(id="table")
+        with Container(id="rows"):
+            yield LiveTable(id="table")
+            yield Line(id="empty")
         yield Line(id="totals")
 
     def show(self, snapshot: Snapshot) -> None:
@@ -45,6 +48,8 @@ class AlertsScreen(BoardScreen):
         )
         table.set_headings(tuple(Heading(key, board.say(f"column_{key}"), width) for key, width in columns))
         table.show_rows([self._row(alert) for alert in board.alerts.all])
+        self.query_one("#rows").set_class(not board.alerts.all, "-empty")
+        self.query_one("#empty", Line).show(board.paint.text((f" {board.say('empty_alerts')}", "dim")))
         firing = sum(alert.ended_at is None for alert in board.alerts.all)
         totals = board.say("alert_totals", firing=firing, past=len(board.alerts.all) - firing)
         self.query_one("#totals", Line).show(board.paint.text((f" {totals}", "dim")))

@@ -20,12 +20,12 @@ CALLBACKS = ListSpec(
     items="notifications",
     id_field="id",
     columns=(
-        time_column("received_at", from_columns=60),
+        time_column("received_at", from_columns=60, yields=1),
         state_column("result", 21),
-        text_column("out_trade_no", 32, shrink=True),
-        text_column("event_type", 22, from_columns=150),
-        text_column("out_refund_no", 24, wide=True),
-        text_column("id", 36, wide=True),
+        text_column("out_trade_no", 32, number=True),
+        text_column("event_type", 22, from_columns=150, yields=2),
+        text_column("out_refund_no", 24, wide=True, number=True),
+        text_column("id", 36, wide=True, number=True),
     ),
     states=RESULTS,
     fields={"result": "result"},
@@ -65,16 +65,15 @@ class CallbacksScreen(ListScreen):
             text.append_text(board.paint.text(f"\n{number:>2} {literal(name, limit=60)}: ", mark))
         self.query_one("#aside-text", Line).show(text)
 
-    def totals(self) -> str:
-        """The rows, and the counters since the daemon's start by kind of verdict."""
-        metrics = self.board.snapshot.metrics.data
-        rows = self.board.say("rows_shown", count=f"{len(self.shown):,}")
-        if metrics is None:
-            return rows
+    def afterwords(self) -> tuple[str, ...]:
+        """The daemon's own counters by kind of verdict: of this run of it, while the rows are of all runs."""
+        say, metrics = self.board.say, self.board.snapshot.metrics.data
+        if metrics is None or metrics.value("payd_notifications_total") is None:
+            return ()
         by_result = metrics.by("payd_notifications_total", "result")
         told = [
-            f"{literal(state_text(result, self.board.say))} {count(number)}"
+            f"{literal(state_text(result, say))} {count(number)}"
             for result, number in sorted(by_result.items(), key=lambda pair: -pair[1])[:4]
             if number
         ]
-        return " · ".join([rows, *told])
+        return (say("callbacks_since_start", counts=", ".join(told)) if told else say("no_callbacks_since_start"),)

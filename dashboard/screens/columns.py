@@ -14,7 +14,7 @@ _FLEX_CELLS = 160
 """More of a flexible text nobody sees in one line; the details show all of it."""
 
 
-def time_column(key: str, *, wide: bool = False, from_columns: int = 0) -> Column:
+def time_column(key: str, *, wide: bool = False, from_columns: int = 0, yields: int = 0) -> Column:
     """A wire time in Beijing."""
     return Column(
         key,
@@ -23,10 +23,11 @@ def time_column(key: str, *, wide: bool = False, from_columns: int = 0) -> Colum
         lambda record: _moment(record.get(key)),
         from_columns=from_columns,
         wide=wide,
+        yields=yields,
     )
 
 
-def age_column(key: str, since: str, *, until: tuple[str, ...] = (), from_columns: int = 0) -> Column:
+def age_column(key: str, since: str, *, until: tuple[str, ...] = (), from_columns: int = 0, yields: int = 0) -> Column:
     """The time since `since`; a dash once the record's state is among `until`."""
 
     def make(record: Record, kit: Kit) -> Cell:
@@ -35,31 +36,33 @@ def age_column(key: str, since: str, *, until: tuple[str, ...] = (), from_column
         return kit.paint.cell(coarse_duration(age), "plain", width=10, right=True)
 
     return Column(
-        key, 10, make, lambda record: _moment(record.get(since)), from_columns=from_columns, ticking=True, right=True
-    )
+        key, 10, make, lambda record: _moment(record.get(since)), from_columns=from_columns, ticking=True, right=True,
+        yields=yields,
+    )  # fmt: skip
 
 
 def text_column(
     key: str, width: int, *path: str, role: str = "plain", from_columns: int = 0, wide: bool = False,
-    flex: bool = False, shrink: bool = False,
+    flex: bool = False, number: bool = False, yields: int = 0,
 ) -> Column:  # fmt: skip
-    """A wire text, literal. A flexible one is cut by the table, at whatever width it has."""
+    """A wire text, literal. A flexible one and a number are cut by the table, at whatever width it has."""
     steps = path or (key,)
     return Column(
         key,
         width,
         lambda record, kit: kit.paint.cell(
-            words(_plain(member(record, *steps))), role, width=_FLEX_CELLS if flex else width
+            words(_plain(member(record, *steps))), role, width=_FLEX_CELLS if flex or number else width
         ),
         lambda record: _plain(member(record, *steps)),
         from_columns=from_columns,
         wide=wide,
         flex=flex,
-        shrink=shrink,
+        number=number,
+        yields=yields,
     )
 
 
-def money_column(key: str, *path: str, from_columns: int = 0, wide: bool = False) -> Column:
+def money_column(key: str, *path: str, from_columns: int = 0, wide: bool = False, yields: int = 0) -> Column:
     """An amount in fen as yuan, right-aligned."""
     return Column(
         key,
@@ -69,6 +72,7 @@ def money_column(key: str, *path: str, from_columns: int = 0, wide: bool = False
         right=True,
         from_columns=from_columns,
         wide=wide,
+        yields=yields,
     )
 
 

@@ -15,10 +15,8 @@ from dashboard.formatting import count, duration, fit, literal, member, rate, si
 from dashboard.history import History
 from dashboard.metrics import Metrics
 from dashboard.screens.board_screen import BoardScreen
-from dashboard.snapshots import Snapshot, Want
+from dashboard.snapshots import AUTH, Snapshot, Want
 from dashboard.widgets.line import Line
-
-AUTH = Want("auth", "/pay/metrics/auth", (), 5.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ per record and remade only when the record changed, so ten thousand of them cost
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from textual.containers import Container
 from textual.widgets import DataTable
 
 from dashboard.export import write_csv
-from dashboard.formatting import fit, literal, member
+from dashboard.formatting import DASH, fit, literal, member, words
 from dashboard.listing import PAGE_LIMIT, Filter, Listing, Record, arranged, parse_filter
 from dashboard.masking import masked
 from dashboard.messages import FilterChanged, FilterClosed, PageFetched
@@ -58,8 +58,12 @@ class Column:
     """Takes what is left of the width."""
     right: bool = False
     """Its heading stands on the right, as its cells do."""
-    shrink: bool = False
-    """Gives way on narrow terminals."""
+    number: bool = False
+    """A number people copy: as wide as the longest one there is, cut only when no other column can give way."""
+    yields: int = 0
+    """Where the numbers need the room, the columns with the highest of these go; 0 stays."""
+    seldom: bool = False
+    """Shown only while some row has a value in it; always with `w`."""
     ticking: bool = False
     """Changes as time goes by."""
 
@@ -82,9 +86,49 @@ class ListSpec:
     """Parameters sent unless the filter says otherwise."""
 
 
+_PADDING = 2
+"""Cells between two columns."""
+_SCROLLBAR = 2
 _SHRUNK_COLUMNS = 12
+"""A number is never cut to less."""
+_HEADING_COLUMNS = 14
+"""The longest heading of a number with the arrow of a sort."""
+_NUMBER_COLUMNS_MAX = 64
 _TICK_SECONDS = 10
 """Ages in rows are redrawn all together this often: a DataTable draws every row in view when one cell changes."""
+
+
+def laid_out(columns: Sequence[Column], longest: Mapping[str, int], available: int) -> tuple[tuple[Column, int], ...]:
+    """Which of `columns` stand in `available` cells, and how wide each.
+
+    Numbers get what their `longest` text needs: for them other columns go, those that yield most first. Only when none
+    is left that yields are the numbers cut, the last one first; before the first one is cut the others go. What is left
+    over goes to numbers, then to `flex`.
+    """
+    rooms = {
+        column.key: max(min(longest.get(column.key, 0), _NUMBER_COLUMNS_MAX), _HEADING_COLUMNS)
+        if column.number
+        else column.width
+        for column in columns
+    }
+    kept = list(columns)
+
+    def left() -> int:
+        return available - sum(rooms[column.key] + _PADDING for column in kept)
+
+    for column in sorted((one for one in columns if one.yields), key=lambda one: -one.yields):
+        if left() < 0:
+            kept.remove(column)
+    numbers = [column for column in kept if column.number]
+    for column in reversed(numbers):
+        rooms[column.key] -= min(max(-left(), 0), rooms[column.key] - _SHRUNK_COLUMNS)
+        if left() < 0 and column is not numbers[0]:
+            kept.remove(column)
+    for column in filter(kept.__contains__, numbers):
+        rooms[column.key] += min(max(left(), 0), max(column.width - rooms[column.key], 0))
+    for column in kept:
+        rooms[column.key] += max(left(), 0) if column.flex else 0
+    return tuple((column, rooms[column.key]) for column in kept)
 
 
 class ListScreen(BoardScreen):
@@ -124,6 +168,8 @@ class ListScreen(BoardScreen):
         self._seen: dict[str, object] = {}
         self._made: dict[str, tuple[Record, tuple[Cell, ...]]] = {}
         self._columns: tuple[Column, ...] = ()
+        self._longest: dict[str, int] = {}
+        """The longest number per column of this list so far, and 1 for a seldom column that has a value."""
         self._shape: tuple[object, ...] = ()
         self._loading = False
         self._ticked = 0
@@ -134,7 +180,9 @@ class ListScreen(BoardScreen):
     def compose_body(self) -> ComposeResult:
         yield FilterBar(self.board.say("filter_placeholder"), id="filter")
         with Container(id="list"):
-            yield LiveTable(id="table", near_end=self._near_end)
+            with Container(id="rows"):
+                yield LiveTable(id="table", near_end=self._near_end)
+                yield Line(id="empty")
             yield from self.compose_aside()
         yield Line(id="totals")
 
@@ -182,13 +230,14 @@ class ListScreen(BoardScreen):
 
     def show_list(self, changed: bool) -> None:
         """Draw the rows when they, the columns or the width changed."""
-        shape = (self.size, self.wide, self.sort_column, self.descending, self.faults_only, self.filter_text)
-        shape = (*shape, self.board.theme)
+        order = (self.sort_column, self.descending, self.faults_only, self.filter_text)
+        shape = (self.size, self._table_width(), self.wide, self.board.theme, *order)
         if changed or shape != self._shape:
             self._shape = shape
             self._set_columns()
             self._set_rows()
         self.show_totals()
+        self._show_empty()
         self.show_aside(self.current())
 
     def _ours(self, want: Want) -> bool:
@@ -225,21 +274,35 @@ class ListScreen(BoardScreen):
 
     # -- rows and columns
 
+    def _measure(self) -> None:
+        """Take in how long the numbers of new records are. Only grows, so that the columns stand still."""
+        told = [column for column in self.SPEC.columns if column.number or column.seldom]
+        for key, record in self.listing.rows.items():
+            made = self._made.get(key)
+            if made is not None and made[0] is record:
+                continue
+            for column in told:
+                value = column.value(record)
+                if value is not None and value != "":
+                    length = cell_len(words(value)) if column.number else 1
+                    self._longest[column.key] = max(self._longest.get(column.key, 0), length)
+
     def _set_columns(self) -> None:
+        self._measure()
         width = self.size.width
         chosen = [
-            column for column in self.SPEC.columns if self.wide or (not column.wide and column.from_columns <= width)
+            column
+            for column in self.SPEC.columns
+            if self.wide
+            or not (column.wide or column.from_columns > width or (column.seldom and column.key not in self._longest))
         ]
-        fixed = sum(column.width + 2 for column in chosen if not column.flex)
-        rest = self._table_width() - fixed - 2 - 2
-        over = max(-rest - (0 if any(column.flex for column in chosen) else 2), 0) if not self.wide else 0
-        self._columns = tuple(chosen)
+        room_needed = sum(max(column.width, self._longest.get(column.key, 0)) + _PADDING for column in chosen)
+        available = self._table_width() - _SCROLLBAR
+        placed = laid_out(chosen, self._longest, max(available, room_needed) if self.wide else available)
+        self._columns = tuple(column for column, _ in placed)
         headings = []
-        for column in chosen:
+        for column, room in placed:
             arrow = ("▼" if self.descending else "▲") if column.key == self.sort_column else ""
-            room = max(column.width, rest) if column.flex else column.width
-            if column.shrink and over:
-                room, over = max(room - over, _SHRUNK_COLUMNS), 0
             label = fit(self.board.say(f"column_{column.key}"), max(room - len(arrow), 1)) + arrow
             label = " " * (room - cell_len(label)) * column.right + label
             headings.append(Heading(column.key, label, room))
@@ -285,7 +348,7 @@ class ListScreen(BoardScreen):
     def show_totals(self) -> None:
         """The line under the table: how many, what sum, what filter, what failed."""
         board = self.board
-        pieces: list[tuple[str, str]] = [(f" {self.totals()}", "plain")]
+        pieces: list[tuple[str, str]] = [(f" {self.totals() if self.listing.started else DASH}", "plain")]
         if self.listing.has_more:
             pieces.append((f" · {board.say('more_below')}", "dim"))
         if self.filter_text or self.faults_only:
@@ -300,11 +363,41 @@ class ListScreen(BoardScreen):
             pieces.append((f" · ✗ {board.failure_words(part.failure)}", "bad"))
         stale = self.is_stale(part)
         pieces.append((f" · {self.age_words(part)}", "stale" if stale else "dim"))
+        pieces += [(f" · {more}", "dim") for more in self.afterwords()]
         self.query_one("#totals", Line).show(board.paint.text(*pieces))
+
+    def _show_empty(self) -> None:
+        """One line in the place of the rows when there are none: why."""
+        told = self.empty_words()
+        self.query_one("#rows").set_class(told is not None, "-empty")
+        if told is not None:
+            self.query_one("#empty", Line).show(self.board.paint.text((f" {told[0]}", told[1])))
+
+    def empty_words(self) -> tuple[str, str] | None:
+        """Why no row is shown, with its role; None when there are rows."""
+        if self.shown:
+            return None
+        say, part, wanted = self.board.say, self.board.snapshot.part(self.want()), self.filter
+        if part.failure is not None:
+            return f"✗ {say('empty_failed', cause=self.board.failure_words(part.failure))}", "bad"
+        if not self.listing.started:
+            return (f"✗ {say('cause_malformed')}", "bad") if part.known else (say("loading"), "dim")
+        if not (wanted.params or wanted.words or self.faults_only):
+            return say(f"empty_{self.SPEC.name}"), "dim"
+        told = " ".join(
+            piece
+            for piece in (literal(self.filter_text, limit=60), say("faults_only") if self.faults_only else "")
+            if piece
+        )
+        return say("empty_searching" if self.listing.has_more else "empty_filtered", filter=told), "dim"
 
     def totals(self) -> str:
         """The count and, where there is money, the sum of what is shown."""
         return self.board.say("rows_shown", count=f"{len(self.shown):,}")
+
+    def afterwords(self) -> tuple[str, ...]:
+        """What else the last line tells, of another source than the rows."""
+        return ()
 
     def tick(self, now: float) -> None:
         """Ages grow: only the rows in view, only the cells that read differently."""
@@ -363,6 +456,7 @@ class ListScreen(BoardScreen):
             self.listing.clear()
             self._made = {}
             self._seen = {}
+            self._longest = {}
             self.board.poller.wake()
         if self.is_mounted:
             self.query_one(FilterBar).set_text(self.filter_text)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from textual.app import ComposeResult
 from textual.binding import Binding
+from textual.containers import Container
 
 from dashboard.formatting import wall_time
 from dashboard.screens.board_screen import BoardScreen
 from dashboard.snapshots import Snapshot
+from dashboard.widgets.line import Line
 from dashboard.widgets.live_table import Heading, LiveTable
 
 _GLYPHS = {"good": "✓", "bad": "✗", "wait": "▲"}
@@ -27,12 +29,16 @@ class LogScreen(BoardScreen):
     ]
 
     def compose_body(self) -> ComposeResult:
-        yield LiveTable(id="table")
+        with Container(id="rows"):
+            yield LiveTable(id="table")
+            yield Line(id="empty")
 
     def show(self, snapshot: Snapshot) -> None:
         """Newest first."""
         board, table = self.board, self.query_one(LiveTable)
         say, paint = board.say, board.paint
+        self.query_one("#rows").set_class(not board.journal.entries, "-empty")
+        self.query_one("#empty", Line).show(paint.text((f" {say('empty_log')}", "dim")))
         table.set_headings(
             (
                 Heading("at", say("column_at"), 8),

@@ -42,6 +42,8 @@ class LiveTable(DataTable[Cell]):
         self._near_end = near_end
         self._relabelled = False
         """True from a change of labels (a sort arrow) until the table was told to draw its heading anew."""
+        self._place: tuple[str | None, bool, int] | None = None
+        """Where the cursor was (key, on the first row, rows below the top) when other columns took the rows away."""
 
     @property
     def cursor_key(self) -> str | None:
@@ -58,17 +60,20 @@ class LiveTable(DataTable[Cell]):
             self._headings, self._relabelled = headings, True
             return False
         self._headings = headings
+        if self._order:
+            self._place = (self.cursor_key, self.cursor_row == 0, self.cursor_row - int(self.scroll_y))
         self.clear(columns=True)
         self._order, self._cells, self._first = [], {}, {}
         for heading in headings:
             self.add_column(Text(heading.label), width=heading.width, key=heading.key)
         return True
 
-    def show_rows(self, rows: Sequence[Row], *, keep_cursor: str | None = None) -> None:
-        """Make the table show `rows` in this order; `keep_cursor` wins over the row the cursor is on."""
+    def show_rows(self, rows: Sequence[Row]) -> None:
+        """Make the table show `rows` in this order."""
         wanted = dict(rows)
-        cursor, at_top = keep_cursor or self.cursor_key, self.cursor_row == 0 and keep_cursor is None
-        offset = self.cursor_row - int(self.scroll_y)
+        place = (self.cursor_key, self.cursor_row == 0, self.cursor_row - int(self.scroll_y))
+        cursor, at_top, offset = self._place or place
+        self._place = None
         gone = [key for key in self._order if key not in wanted]
         with self.app.batch_update():
             if len(gone) > len(self._order) * self.REBUILD_SHARE:

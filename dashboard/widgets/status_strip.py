@@ -58,7 +58,8 @@ def status_line(
 ) -> Text:
     """The whole strip for a terminal of `width` cells: what matters least is left out first."""
     age, role = age_piece(snapshot.metrics.at, now, snapshot.interval_seconds, say)
-    text = paint.text(mode_piece(snapshot, say), " ", link_piece(snapshot, say), " · ", (say("data", age=age), role))
+    data = say("no_data") if snapshot.metrics.at is None else say("data", age=age)
+    text = paint.text(mode_piece(snapshot, say), " ", link_piece(snapshot, say), " · ", (data, role))
     metrics = snapshot.metrics.data
     extras: list[tuple[str, str]] = []
     if paused:
@@ -98,11 +99,18 @@ def banner_line(snapshot: Snapshot, *, now: float, say: Wording, paint: Paint) -
     link = snapshot.link
     if link.state == "lost":
         wait = max((link.retry_at or now) - now, 0)
-        age = data_age(now - snapshot.metrics.at) if snapshot.metrics.at else say("age_none")
-        words = say("banner_lost", cause=failure_words(link.failure, say), age=age, wait=f"{wait:.0f}")
+        at = snapshot.metrics.at
+        data = say("lost_nothing") if at is None else say("lost_data", age=data_age(now - at))
+        words = say("banner_lost", cause=failure_words(link.failure, say), data=data, wait=f"{wait:.0f}")
         return paint.text((f" ✗ {words}", "bad"))
     refused = snapshot.key_failure()
-    if refused is not None:
-        key = "banner_no_key" if refused.cause == "no_key" else "banner_key"
-        return paint.text((f" ▲ {say(key, cause=failure_words(refused, say))}", "wait"))
-    return None
+    if refused is None:
+        return None
+    if refused.cause == "no_key":
+        return paint.text((f" ▲ {say('banner_no_key')}", "wait"))
+    if refused.cause in ("forbidden", "busy"):
+        scopes = ", ".join(snapshot.missing_scopes)
+        words = say("banner_scope", scopes=scopes) if scopes else say("banner_key", cause=failure_words(refused, say))
+        return paint.text((f" ▲ {words}", "wait"))
+    words = say("banner_key_refused", cause=failure_words(refused, say))
+    return paint.text((f" ✗ {words}", "bad"))

@@ -20,7 +20,7 @@ from tornado.testing import bind_unused_port
 from dashboard.api_client import Action, ApiClient, RequestFailed, failure_of_error, path_of, sound
 from dashboard.poller import RETRY_SECONDS, Poller
 from dashboard.settings import ApiKey
-from dashboard.snapshots import METRICS, Snapshot, Want
+from dashboard.snapshots import AUTH, KEY_CHECK_SECONDS, KEY_CHECKS, METRICS, Snapshot, Want
 
 ORDERS = Want("orders", "/pay/orders", (("limit", "5"),))
 
@@ -28,7 +28,7 @@ ORDERS = Want("orders", "/pay/orders", (("limit", "5"),))
 class Wire:
     """A poller on the fake daemon with a clock that moves when told."""
 
-    def __init__(self, daemon: Any, key: str | None, *, timeout: float = 5.0) -> None:
+    def __init__(self, daemon: Any, key: str | None, *, timeout: float = 5.0, checks: tuple[Want, ...] = ()) -> None:
         self.source = ApiClient(daemon.url, ApiKey(key) if key else None, request_timeout_seconds=timeout)
         self.clock = 1000.0
         self.posted: list[Snapshot] = []
@@ -39,11 +39,17 @@ class Wire:
             post=self.posted.append,
             wants=lambda: self.wants,
             interval_seconds=2.0,
+            key_checks=checks,
         )
 
     async def tick(self) -> Snapshot:
         self.clock += 2.0
         return await self.poller.poll_once()
+
+    async def minute(self) -> Snapshot:
+        for _ in range(30):
+            snapshot = await self.tick()
+        return snapshot
 
 
 async def test_a_good_tick_brings_metrics_readiness_and_what_the_screen_wants(daemon: Any) -> None:
@@ -114,6 +120,113 @@ async def test_without_a_key_nothing_is_asked_that_needs_one(daemon: Any) -> Non
     wire = Wire(daemon, None)
 
     snapshot = await wire.tick()
+
+    assert snapshot.key_failure().cause == "no_key"
+    assert {"/metrics", "/readyz"} == set(daemon.paths())
+    wire.source.close()
+
+
+def overview_wire(daemon: Any, key: str | None) -> Wire:
+    """A wire as the first screen has it: nothing wanted, the key checked."""
+    wire = Wire(daemon, key, checks=KEY_CHECKS)
+    wire.wants = ()
+    return wire
+
+
+async def test_the_key_is_checked_once_at_the_start_and_then_once_a_minute(daemon: Any) -> None:
+    """A good key costs the daemon three small reads a minute, whatever is on screen."""
+    wire = overview_wire(daemon, daemon.key)
+
+    first = await wire.tick()
+    assert sorted(daemon.paths()) == ["/metrics", "/pay/metrics/auth", "/pay/orders", "/pay/refunds", "/readyz"]
+    last = await wire.minute()
+    await wire.minute()
+
+    assert (first.key_failure(), last.key_failure(), KEY_CHECK_SECONDS) == (None, None, 60.0)
+    assert [daemon.paths().count(want.path) for want in KEY_CHECKS] == [3, 3, 3]
+    assert {request.arguments["limit"][0] for request in daemon.requests if request.path == "/pay/orders"} == {b"1"}
+    wire.source.close()
+
+
+async def test_a_refused_key_is_known_after_one_tick_and_not_asked_in_a_flood(daemon: Any) -> None:
+    """Each refusal is counted by the daemon: one ask per ten seconds, of the check and of the list in front."""
+    wire = Wire(daemon, "wrong-key-000000", checks=KEY_CHECKS)
+
+    first = await wire.tick()
+    await wire.minute()
+
+    assert (first.key_failure().cause, first.key_failure().status) == ("unauthorized", 401)
+    assert (daemon.paths().count(AUTH.path), daemon.paths().count(ORDERS.path)) == (7, 7)
+    assert "/pay/refunds" not in daemon.paths()
+    wire.source.close()
+
+
+async def test_a_key_taken_back_is_noticed_by_the_next_refusal_and_its_return_too(daemon: Any) -> None:
+    """A refused list doubts the key at once, long before the check is due; `refresh` and ten seconds find it good."""
+    wire, key = Wire(daemon, daemon.key, checks=KEY_CHECKS), daemon.key
+    await wire.tick()
+
+    daemon.key = "another-key-0000"
+    refused = await wire.tick()
+    daemon.key = key
+    for _ in range(5):
+        good = await wire.tick()
+
+    assert refused.key_failure().cause == "unauthorized"
+    assert (good.key_failure(), len(good.part(ORDERS).data["orders"])) == (None, 5)
+    wire.source.close()
+
+
+async def test_the_key_is_checked_anew_when_the_line_returns(daemon: Any) -> None:
+    """A restarted daemon may have other keys."""
+    wire = overview_wire(daemon, daemon.key)
+    await wire.tick()
+    await daemon.stop()
+    await wire.tick()
+    daemon.key = "another-key-0000"
+    daemon.listen()
+
+    snapshot = await wire.tick()
+
+    assert (snapshot.link.state, snapshot.key_failure().cause) == ("up", "unauthorized")
+    wire.source.close()
+
+
+async def test_every_missing_scope_is_named_and_nothing_but_it(daemon: Any) -> None:
+    """403 of one read is one scope; the other works."""
+    wire = overview_wire(daemon, daemon.key)
+    denied = (403, daemon.problem(403, "scope_denied", "The API key lacks the scope."))
+    daemon.answers |= {"/pay/refunds": denied}
+    one = await wire.tick()
+    daemon.answers |= {"/pay/orders": denied}
+    wire.poller.wake(forget=True)
+    both = await wire.tick()
+
+    assert (one.key_failure().cause, one.missing_scopes) == ("forbidden", ("refund_query",))
+    assert both.missing_scopes == ("order_query", "refund_query")
+    wire.source.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "cause"),
+    [(503, "api_key_not_configured", "not_configured"), (429, "rate_limited", "busy")],
+)
+async def test_other_refusals_of_the_key_are_told_too(daemon: Any, status: int, code: str, cause: str) -> None:
+    """A daemon without keys, and one that has heard too many bad ones (a good key is served even then)."""
+    wire = overview_wire(daemon, daemon.key)
+    daemon.answers["/pay/metrics/auth"] = (status, daemon.problem(status, code, "No."))
+
+    snapshot = await wire.tick()
+
+    assert (snapshot.link.state, snapshot.key_failure().cause) == ("up", cause)
+    wire.source.close()
+
+
+async def test_without_a_key_the_check_asks_nothing(daemon: Any) -> None:
+    """What is missing is known without a request."""
+    wire = overview_wire(daemon, None)
+
+    snapshot = await wire.minute()
 
     assert snapshot.key_failure().cause == "no_key"
     assert {"/metrics", "/readyz"} == set(daemon.paths())

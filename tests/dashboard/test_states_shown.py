@@ -85,6 +85,78 @@ async def test_a_refused_key_is_a_banner_and_an_alert(bench: Any, text_of: Text)
     assert "8 Alerts(1)" in shown
 
 
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
+@pytest.mark.parametrize(
+    ("lang", "banner", "alert"),
+    [
+        ("en", "✗ KEY: API key refused (401) · only money", "✗ CRITICAL  The API key was refused (401)"),
+        ("zh", "✗ 密钥：API 密钥被拒绝 (401)", "✗ 严重  API 密钥被拒绝（401）"),
+    ],
+)
+async def test_a_refused_key_is_told_on_the_first_screen_within_one_refresh(
+    bench: Any, text_of: Text, size: tuple[int, int], lang: str, banner: str, alert: str
+) -> None:
+    """The overview needs no key, and yet says that the key is bad; the money stays."""
+    bench.daemon.count(3, paid_fen=4200)
+    options: dict[str, Any] = {"key": "wrong-key-wrong", "settings": {"lang": lang, "theme": "payd-mono"}}
+
+    async with bench.running(size, **options) as (app, _):
+        shown = text_of(app)
+        name = app.front.NAME
+
+    assert name == "overview"
+    assert banner in shown
+    assert alert in shown
+    assert "/pay/orders" not in bench.daemon.paths()
+
+
+async def test_a_missing_scope_is_told_on_the_first_screen_within_one_refresh(bench: Any, text_of: Text) -> None:
+    """403: which scope it is; gone once the daemon grants it."""
+    denied = (403, bench.daemon.problem(403, "scope_denied", "The API key 1234abcd lacks the scope refund_query."))
+    bench.daemon.answers["/pay/refunds"] = denied
+
+    async with bench.running((80, 24)) as (app, pilot):
+        shown = text_of(app)
+        del bench.daemon.answers["/pay/refunds"]
+        await bench.tick(app, pilot, seconds=10)
+        granted = text_of(app)
+
+    assert "▲ KEY: it lacks the scope refund_query (403)" in shown
+    assert "▲ warning  The API key lacks the scope refund_query" in shown
+    assert "KEY" not in granted
+    assert "nothing needs you" in granted
+
+
+async def test_a_missing_key_is_told_on_the_first_screen_within_one_refresh(bench: Any, text_of: Text) -> None:
+    """No alert, for one may want it so; but it is said what is not shown and what to do."""
+    async with bench.running((80, 24), key=None) as (app, _):
+        shown = text_of(app)
+
+    assert "▲ no API key: only money and health are shown; start with --key-file" in shown
+    assert "nothing needs you" in shown
+    assert {"/metrics", "/readyz"} == set(bench.daemon.paths())
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+async def test_a_lost_line_says_what_is_known_in_plain_words(bench: Any, text_of: Text, lang: str) -> None:
+    """Nothing was received yet, or how old the data is that was kept; the two are never mixed."""
+    words = {"en": ("nothing received yet", "data is 32 s old, kept", "no data yet"),
+             "zh": ("尚未收到任何数据", "保留 32 s 前的数据", "尚无数据")}[lang]  # fmt: skip
+    await bench.daemon.stop()
+
+    async with bench.running((120, 30), settings={"lang": lang}) as (app, pilot):
+        never = text_of(app)
+        bench.daemon.listen()
+        await bench.tick(app, pilot)
+        await bench.daemon.stop()
+        await bench.tick(app, pilot, seconds=32)
+        lost = text_of(app)
+
+    assert (words[0] in never, words[1] in never, words[2] in never.splitlines()[0]) == (True, False, True)
+    assert (words[0] in lost, words[1] in lost) == (False, True)
+    assert "none yet" not in never.splitlines()[0] + never.splitlines()[2]
+
+
 async def test_no_key_is_said_plainly(bench: Any, text_of: Text) -> None:
     """Money and health work without a key; the rest says what is missing."""
     async with bench.running((110, 30), key=None) as (app, pilot):
@@ -185,3 +257,14 @@ async def test_chinese_and_english_say_the_same_numbers(bench: Any, text_of: Tex
         assert words in overview
     assert "✓ 已支付" in orders
     assert "红茶 tea 0" not in orders
+
+
+async def test_a_list_that_was_never_told_shows_no_zero(bench: Any, text_of: Text) -> None:
+    """A refused list has a dash where the sum would stand, and says in the place of the rows why it is empty."""
+    async with bench.running((110, 30), key="wrong-key-wrong") as (app, pilot):
+        await bench.press(app, pilot, "2")
+        shown = text_of(app)
+
+    assert "✗ Cannot be shown: API key refused (401)" in shown
+    assert "0 orders" not in shown
+    assert "¥0.00" not in shown

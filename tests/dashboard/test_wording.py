@@ -66,6 +66,7 @@ def test_every_table_driven_key_is_in_the_table() -> None:
     wanted += [f"{form}_{name}" for name in SCREENS for form in ("nav", "short")]
     wanted += [f"reading_{reading.key}" for reading in READINGS] + [f"reading_auth_{name}" for name in AUTH_COUNTERS]
     wanted += [f"source_{name}" for name in ("api", "notification", "query", "bill", "operator")]
+    wanted += [f"empty_{spec.name}" for spec in (ORDERS, REFUNDS, CALLBACKS, DELIVERIES, DISCREPANCIES)]
     for plan in (refund_plan, close_plan, resend_plan, resolve_plan):
         made = plan({"id": "1", "out_trade_no": "x"}, Wording("en"))
         wanted += [made.title, *(label for label, _ in made.facts), *(field.label for field in made.fields)]
@@ -96,6 +97,7 @@ def test_no_sentence_is_left_over() -> None:
         "kind_",
         "funnel_",
         "legend_",
+        "empty_",
     )
 
     assert [key for key in TEXTS if not key.startswith(built) and not re.search(f"[\"']{key}[\"']", everything)] == []
