@@ -155,7 +155,10 @@ def _json_line(logger: Any, method: str, event: MutableMapping[str, Any]) -> str
     """Do all that a line needs in one go (a structlog processor): every callback writes one."""
     event = scrub(logger, method, _name_the_part(logger, method, event))
     event["level"], event["timestamp"] = method, datetime.now(UTC)
-    return orjson.dumps(event, default=str, option=orjson.OPT_UTC_Z).decode()
+    try:
+        return orjson.dumps(event, default=str, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:  # half a surrogate pair, a number beyond 64 bits: a line is no reason to fail
+        return orjson.dumps({"event": "unwritable", "level": method, "text": ascii(event)[:2000]}).decode()
 
 
 def get_logger(name: str) -> PartLogger:

@@ -14,6 +14,7 @@ from tornado.web import Application, RequestHandler, _HandlerDelegate
 from payd.errors import RequestError
 from payd.web.answered import log
 from payd.web.base_controller import BaseController, MethodNotAllowedController, NotFoundController
+from payd.web.http_connection import HttpConnection
 from payd.web.metrics_controller import MetricsController
 from payd.web.operator_controller import OperatorController
 from payd.web.pay_controller import PayController
@@ -76,7 +77,7 @@ class Router:
 class Entrance(HTTPMessageDelegate):
     """Hands WeChat's callbacks to their controller, and everything else to Tornado's."""
 
-    def __init__(self, app: PaydApplication, server: object, connection: HTTPConnection) -> None:
+    def __init__(self, app: PaydApplication, server: object, connection: HttpConnection) -> None:
         self._app, self._server, self._connection = app, server, connection
         self._delegate: HTTPMessageDelegate
 
@@ -107,6 +108,7 @@ class PaydApplication(Application):
 
     def start_request(self, server_conn: object, request_conn: HTTPConnection) -> Entrance:
         """Take one request."""
+        assert isinstance(request_conn, HttpConnection), "payd's own server is in front"
         return Entrance(self, server_conn, request_conn)
 
     def start_handler(self, server: object, connection: HTTPConnection) -> HTTPMessageDelegate:

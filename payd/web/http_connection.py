@@ -69,7 +69,10 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
         self._request: Request | None = None
         self._close_callback: Callable[[], None] | None = None
         self._busy = False  # a request is being answered
-        self._held = False  # nothing is read until what waits is answered
+        self._unread = b""  # came and is not parsed yet, from `_read_at` on
+        self._read_at = 0
+        self._reads_soon = False  # a later turn parses on
+        self._held = False  # nothing is taken from the socket
         self._paused = False  # the client does not read its answers
         self._last = False  # nothing more is read
         self._left = False  # the client has closed its side
@@ -77,7 +80,7 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
         self._asks = False  # the client sends its body when it is told to
         self._owed = 0  # bytes of the answer's body still to be written; -1 before its head
         self._in_head = self._in_trailers = self._in_body = False
-        self._head_bytes = self._body_bytes = 0
+        self._head_bytes = self._body_bytes = self._chunks = 0
         self._since = server.now()
 
     # -- the loop's side ----------------------------------------------------------------------------------------------
@@ -91,44 +94,74 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
         self._server.connected(self)
 
     def data_received(self, data: bytes) -> None:
-        """Read what came."""
+        """Take what came."""
         if self._over or self._last:
             return
+        self._unread = self._unread[self._read_at :] + data if self._unread else data
+        self._read_at = 0
+        self._read()
+
+    def _read(self) -> None:
+        """Parse on until a request is whole or this turn's share is used up: no client may hold the loop."""
+        self._reads_soon = False
+        data, at = self._unread, self._read_at
+        share = min(len(data), at + limits.READ_TURN_BYTES)
+        while at < share and not (self._waiting or self._last or self._over):
+            at += self._feed(data[at : at + limits.READ_SLICE_BYTES])
+        if at == len(data) or self._last:
+            self._unread, self._read_at = b"", 0
+        else:
+            self._read_at = at
+        self._next()
+        self._go_on()
+
+    def _feed(self, piece: bytes) -> int:
+        """Parse a piece; returns how many of its bytes were used: all, but for an offer of another protocol."""
         lines = self._fields if self._in_head or self._in_trailers else None
         try:
-            self._parser.feed_data(data)
+            self._parser.feed_data(piece)
         except HttpParserUpgrade as upgrade:
-            self._ignore_upgrade(data[upgrade.args[0] :])
-            return
+            head = self._head_without_offer()
+            self._parser = HttpRequestParser(self)
+            self._feed(head)
+            return int(upgrade.args[0])
         except HttpParserCallbackError as error:
             self._refuse(error.__context__ if isinstance(error.__context__, RequestError) else _malformed(error))
         except HttpParserError as error:
             self._refuse(_malformed(error))
         else:
             if lines is self._fields and (self._in_head or self._in_trailers):  # one head, and it does not end
-                self._head_bytes += len(data)
+                self._head_bytes += len(piece)
                 if self._head_bytes > limits.HEADER_BYTES_MAX:
                     self._refuse(_head_too_large())
-        self._next()
-        if self._waiting and not (self._over or self._held):
-            self._held = True
-            self._transport.pause_reading()
+        return len(piece)
 
-    def _ignore_upgrade(self, rest: bytes) -> None:
-        """Go on in HTTP/1, the only protocol spoken here (RFC 9110, 7.8); Java's client offers h2c with each request.
+    def _head_without_offer(self) -> bytes:
+        """Write the head again without its ``Upgrade``: the request is answered as it is (RFC 9110, 7.8).
 
-        The parser leaves the body to the other protocol, so a fresh one reads the head again without the offer.
+        Java's client offers h2c with each request, and the parser leaves the body to the other protocol.
         """
         version = self._parser.get_http_version().encode()
-        head = b"%b %b HTTP/%b\r\n" % (self._parser.get_method(), self._uri, version)
+        lines = [b"%b %b HTTP/%b" % (self._parser.get_method(), self._uri, version)]
         for name, value in self._fields:
             kind = name.lower()
             if kind == b"connection":
                 value = b",".join(part for part in value.split(b",") if part.strip().lower() not in UPGRADE)
             if kind not in UPGRADE:
-                head += b"%b: %b\r\n" % (name, value)
-        self._parser = HttpRequestParser(self)
-        self.data_received(head + b"\r\n" + rest)
+                lines.append(b"%b: %b" % (name, value))
+        return b"\r\n".join(lines) + b"\r\n\r\n"
+
+    def _go_on(self) -> None:
+        """Parse the rest in a later turn; meanwhile, and while a request waits, let the client's bytes wait as well."""
+        if self._over:
+            return
+        if self._unread and not self._waiting and not self._reads_soon:
+            self._reads_soon = True
+            self._server.soon(self._read)
+        held = bool(self._unread or self._waiting)
+        if held is not self._held:
+            self._held = held
+            (self._transport.pause_reading if held else self._transport.resume_reading)()
 
     def eof_received(self) -> bool:
         """Answer what was asked, even when the client closed its side for writing behind it."""
@@ -142,7 +175,7 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
     def resume_writing(self) -> None:
         """Go on."""
         self._paused = False
-        self._next()
+        self._turn()
 
     def connection_lost(self, error: Exception | None) -> None:
         """Forget the client; whoever still works on its request is told."""
@@ -158,7 +191,7 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
     def on_message_begin(self) -> None:
         """Begin a request."""
         self._fields, self._uri, self._body, self._version = [], b"", [], ""
-        self._head_bytes = self._body_bytes = 0
+        self._head_bytes = self._body_bytes = self._chunks = 0
         self._in_head, self._asks = True, False
         self._since = self._server.now()
 
@@ -174,7 +207,7 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
     def on_headers_complete(self) -> None:
         """Check what llhttp leaves open, and tell a client that asks first to go on."""
         if self._parser.should_upgrade() and self._parser.get_method() != b"CONNECT":
-            return  # read again, see `_ignore_upgrade`
+            return  # read again, see `_feed`
         self._in_head, self._in_body = False, True
         self._since = self._server.now()
         if len(self._uri) + sum(len(name) + len(value) + 4 for name, value in self._fields) > limits.HEADER_BYTES_MAX:
@@ -200,6 +233,9 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
 
     def on_chunk_header(self) -> None:
         """Begin a chunk, or the trailers behind the last one."""
+        self._chunks += 1
+        if self._chunks > limits.CHUNKS_MAX:
+            raise _refusal("its body has too many chunks")
         self._fields, self._head_bytes, self._in_trailers = [], 0, True
 
     def on_body(self, chunk: bytes) -> None:
@@ -265,7 +301,7 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
         if self._request is None or self._owed or not self._stays(self._request):
             self._hang_up()  # behind half an answer, too: the next one would be read as its rest
         elif self._waiting:
-            self._server.soon(self._next)
+            self._server.soon(self._turn)
         else:
             self._tell_to_send()
 
@@ -274,13 +310,14 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
 
     # -- turns --------------------------------------------------------------------------------------------------------
 
+    def _turn(self) -> None:
+        self._next()
+        self._go_on()
+
     def _next(self) -> None:
         if self._busy or self._paused or self._over or not self._waiting:
             return
         request = self._waiting.popleft()
-        if self._held and not self._waiting:
-            self._held = False
-            self._transport.resume_reading()
         self._busy, self._owed = True, -1
         if isinstance(request, RequestError):
             self._request = None
@@ -314,7 +351,8 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
         self._over = True
         if not self._left and self._transport.can_write_eof() and not self._transport.is_closing():
             self._transport.write_eof()
-            if self._held:
+            if self._held:  # what comes runs into nothing, and its end is seen
+                self._held = False
                 self._transport.resume_reading()
         else:
             self._transport.close()

@@ -101,7 +101,7 @@ class HttpServer:
             self._empty.set()
 
     def _sweep(self) -> None:
+        self._sweeper = self._loop.call_later(limits.SWEEP_SECONDS, self._sweep)
         now = self.now()
         for connection in [c for c in self._connections if c.overdue(now)]:
             connection.abort()
-        self._sweeper = self._loop.call_later(limits.SWEEP_SECONDS, self._sweep)

@@ -15,7 +15,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 import orjson
-from tornado.httputil import HTTPConnection, HTTPHeaders, HTTPMessageDelegate, ResponseStartLine
+from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, ResponseStartLine
 
 from payd import limits
 from payd.core.changes import new_discrepancy
@@ -27,6 +27,7 @@ from payd.models.notification import NotificationRecord, NotificationResult, Ope
 from payd.models.states import PaymentEvent
 from payd.plugin.settlement import Receipt
 from payd.web.answered import answered, begun, common_headers, log, request_id_of, where_of
+from payd.web.http_connection import HttpConnection
 from payd.web.services import Services
 
 JSON: Final = "application/json; charset=utf-8"
@@ -55,7 +56,7 @@ class WechatCallbackController(HTTPMessageDelegate):
     Not a RequestHandler like the others: nothing of what that prepares is needed here, where the load is.
     """
 
-    def __init__(self, services: Services, connection: HTTPConnection, route: str) -> None:
+    def __init__(self, services: Services, connection: HttpConnection, route: str) -> None:
         self.services = services
         self.route = route
         self.told: dict[str, str | None] = {}  # what is added to the log line
@@ -63,6 +64,8 @@ class WechatCallbackController(HTTPMessageDelegate):
         self.verdict: NotificationResult | None = None
         self._connection = connection
         self._body = b""
+        self._answered = False  # an answer was begun: there is no second one
+        self._over = False  # it is written
 
     def headers_received(self, start_line: Any, headers: HTTPHeaders) -> None:
         """Take the head."""
@@ -82,7 +85,20 @@ class WechatCallbackController(HTTPMessageDelegate):
         task.add_done_callback(_UNDER_WAY.discard)
 
     async def _answer_it(self) -> None:
-        """Verify, apply, and answer within the deadline whatever happens."""
+        """Answer once, or hang up: nothing else may become of a callback."""
+        try:
+            await self._judge()
+        except Exception as error:
+            log.error("internal_error", error=repr(error), request_id=self.request_id, route=self.route,
+                      where=where_of(error))  # fmt: skip
+            self._fail(500, "internal_error")
+        finally:
+            self.services.in_flight.leave()
+            if not self._over:
+                self._connection.abort()
+
+    async def _judge(self) -> None:
+        """Verify, apply, and answer within the deadline."""
         steps: list[Step] = []
         try:
             if len(self._body) > limits.BODY_BYTES_MAX:
@@ -95,10 +111,6 @@ class WechatCallbackController(HTTPMessageDelegate):
         except (StorageError, TimeoutError):
             self._count(NotificationResult.STORAGE_UNAVAILABLE)
             self._fail(503, "storage unavailable, send again")
-        except Exception as error:
-            log.error("internal_error", error=repr(error), request_id=self.request_id, route=self.route,
-                      where=where_of(error))  # fmt: skip
-            self._fail(500, "internal_error")
 
     async def _receive(self, steps: list[Step]) -> None:
         opened = await self.services.wechat.open_notification(self._headers, self._body, steps)
@@ -215,13 +227,16 @@ class WechatCallbackController(HTTPMessageDelegate):
         self._write(status, orjson.dumps({"code": "FAIL", "message": message[:256]}))
 
     def _write(self, status: int, body: bytes) -> None:
+        if self._answered:
+            return
+        self._answered = True
         head = HTTPHeaders(common_headers())
         head["X-Request-Id"] = self.request_id
         if body:
             head["Content-Type"], head["Content-Length"] = JSON, str(len(body))
         self._connection.write_headers(ResponseStartLine("HTTP/1.1", status, HTTPStatus(status).phrase), head, body)
         self._connection.finish()
-        self.services.in_flight.leave()
+        self._over = True
         answered(
             self.services, "POST", self.route, status, started=self._started, request_id=self.request_id, key_id=None,
             told=self.told,

@@ -6,6 +6,7 @@ Knows nothing of signatures or error codes. Every way an exchange can fail becom
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -28,6 +29,10 @@ from payd.limits import (
 )
 
 USER_AGENT: Final = f"payd/{__version__}"
+
+_STATUS_LINE: Final = re.compile(rb"HTTP/[^ :]+ ")
+#: RFC 9110, 5.6.2.
+_TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", re.ASCII)
 
 #: curl's errors after which the host has seen nothing of the request.
 _NEVER_SENT: Final = frozenset(
@@ -144,15 +149,17 @@ def _open_client(max_clients: int, max_body_size: int) -> AsyncHTTPClient:
 
 
 def _headers(lines: list[bytes]) -> HTTPHeaders:
-    """Read the header lines of the last answer, which curl has found well-formed; those of a ``100 Continue`` go."""
+    """Read the header lines of the last answer; those of a ``100 Continue`` before it go."""
     headers = HTTPHeaders()
     for line in lines:
         name, colon, value = line.decode("latin-1").partition(":")
-        if line.startswith(b"HTTP/"):
+        if _STATUS_LINE.match(line):
             headers = HTTPHeaders()
-        elif colon and name in headers:
+        elif not colon or not _TOKEN.fullmatch(name):
+            continue  # nobody's header: whatever it was to say, it was not said
+        elif name in headers:
             headers[name] = f"{headers[name]},{value.strip()}"
-        elif colon:
+        else:
             headers[name] = value.strip()
     return headers
 

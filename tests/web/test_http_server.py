@@ -362,7 +362,7 @@ async def play(pieces: Iterable[bytes], *, gate: bool = True, ends: bool = True)
         if ends:
             await wire.ended.wait()
         else:
-            await until(lambda: not (connection._busy or connection._waiting))
+            await until(lambda: not (connection._busy or connection._waiting or connection._unread))
     connection.connection_lost(None)
     return wire.written, door
 
@@ -484,6 +484,69 @@ async def test_hundreds_of_requests_in_one_write_are_all_answered() -> None:
 
         assert [a.body for a in answers] == [f"POST /echo?{n} ".encode() + b"x" * n for n in range(800)]
         assert len(house.door.seen) == 800
+
+
+def connect(door: Door) -> tuple[HttpConnection, Wire]:
+    """A connection without a socket."""
+    wire, connection = Wire(), HttpConnection(HttpServer(door))
+    connection.connection_made(wire)
+    return connection, wire
+
+
+async def test_one_turn_reads_a_bounded_share_whatever_came() -> None:
+    """Thousands of requests in one read cost a turn no more than a few dozen: the others' turns come in between."""
+    door = Door()
+    door.gate.set()
+    connection, wire = connect(door)
+    small = get("/echo")
+    most = limits.READ_SLICE_BYTES // len(small) + 2
+
+    connection.data_received(small * 4000)
+
+    assert len(door.seen) <= 1
+    assert len(connection._waiting) <= most
+    assert not wire.readable.is_set(), "and nothing more is taken from the socket"
+    worst = 0
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while len(door.seen) < 4000:
+            await asyncio.sleep(0)
+            worst = max(worst, len(connection._waiting))
+    assert worst <= most
+    await until(lambda: not connection._busy)
+    assert len(bodies(wire.written)) == 4000
+    assert wire.readable.is_set()
+    connection.connection_lost(None)
+
+
+async def test_one_turn_reads_a_bounded_share_of_a_body() -> None:
+    """A body goes on in the turns that follow, and arrives whole."""
+    door = Door()
+    connection, _ = connect(door)
+    body = b"x" * limits.BODY_BYTES_MAX
+
+    connection.data_received(post("/echo", body))
+
+    assert connection._body_bytes <= limits.READ_TURN_BYTES
+    await until(lambda: bool(door.seen))
+    assert door.seen[0].body == body
+    connection.connection_lost(None)
+
+
+async def test_a_body_of_countless_chunks_is_refused() -> None:
+    """A chunk of one byte costs as much as a large one."""
+    written, door = await play([chunked("/echo", *[b"x"] * (limits.CHUNKS_MAX + 1))])
+
+    assert not door.seen
+    assert len(door.refused) == 1
+    assert len(bodies(written)) == 1
+
+
+async def test_a_thousand_upgrades_in_one_write_are_a_thousand_requests() -> None:
+    """None is lost, nothing recurses, and what stands before them is served as well."""
+    written, door = await play([SECOND + get("/echo", H2C) * 1000], ends=False)
+
+    assert len(door.seen) == 1001
+    assert len(bodies(written)) == 1001
 
 
 async def test_a_read_that_begins_and_ends_inside_heads_is_not_taken_for_one_long_head() -> None:

@@ -1,0 +1,150 @@
+"""A callback ends in one answer or in a closed connection, is counted once, and leaves nothing in flight."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from payd.errors import StorageUnavailable, VerificationError
+from payd.models.notification import OpenedNotification, Step
+from payd.web.services import InFlight, RejectedRows
+from payd.web.wechat_callback_controller import WechatCallbackController
+
+
+class Metrics:
+    """Remembers what was counted."""
+
+    def __init__(self) -> None:
+        self.verdicts: list[str] = []
+        self.answers: list[int] = []
+        self.notifications = SimpleNamespace(add=lambda key: self.verdicts.append(key[0]))
+
+    def answered(self, route: str, method: str, status: int, seconds: float) -> None:
+        self.answers.append(status)
+
+
+class Connection:
+    """Takes answers; breaks when it is told to."""
+
+    def __init__(self, breaks: Exception | None = None) -> None:
+        self.breaks = breaks
+        self.statuses: list[int] = []
+        self.finished = 0
+        self.aborted = 0
+
+    def write_headers(self, start_line: Any, headers: Any, chunk: bytes) -> None:
+        if self.breaks:
+            raise self.breaks
+        self.statuses.append(start_line.code)
+
+    def finish(self) -> None:
+        self.finished += 1
+
+    def abort(self) -> None:
+        self.aborted += 1
+
+
+class Clock:
+    """The machine's clock."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+async def end_of(
+    *, opens: BaseException | None = None, commits: BaseException | None = None, connection: Connection | None = None
+) -> tuple[Connection, Metrics, InFlight]:
+    """Send one callback that WeChat signed (about another product: it is only kept), with failures behind it."""
+
+    async def open_notification(headers: Any, body: bytes, steps: list[Step]) -> OpenedNotification:
+        if opens:
+            raise opens
+        return OpenedNotification(
+            wechat_id="EV-1", event_type="X.Y", original_type="security", resource={}, request_id=None
+        )
+
+    async def commit(change: Any) -> None:
+        if commits:
+            raise commits
+
+    metrics, in_flight, clock = Metrics(), InFlight(), Clock()
+    services: Any = SimpleNamespace(
+        wechat=SimpleNamespace(open_notification=open_notification),
+        storage=SimpleNamespace(commit=commit),
+        metrics=metrics,
+        in_flight=in_flight,
+        clock=clock,
+        rejected=RejectedRows(clock),
+        entropy=SimpleNamespace(token_hex=lambda count: "ab" * count),
+    )
+    connection = connection or Connection()
+    callback = WechatCallbackController(services, connection, "/pay/notify/wechat")  # type: ignore[arg-type]
+    callback.headers_received(None, {})  # type: ignore[arg-type]
+    assert in_flight.count == 1
+    callback.finish()
+    async with asyncio.timeout(5):
+        await in_flight.idle.wait()
+        await asyncio.sleep(0)  # what stands behind the count
+    return connection, metrics, in_flight
+
+
+FORGED = VerificationError("signature", "the signature does not verify")
+ENDINGS = {
+    "kept": ({}, 204),
+    "forged": ({"opens": FORGED}, 401),
+    "forged, and the disk is full": ({"opens": FORGED, "commits": StorageUnavailable("full")}, 401),
+    "forged, and a mistake of ours": ({"opens": FORGED, "commits": RuntimeError("a mistake")}, 500),
+    "the disk is full": ({"commits": StorageUnavailable("full")}, 503),
+    "a mistake of ours while opening": ({"opens": RuntimeError("a mistake")}, 500),
+    "a mistake of ours while keeping": ({"commits": RuntimeError("a mistake")}, 500),
+}
+
+
+@pytest.mark.parametrize("name", ENDINGS)
+async def test_a_callback_has_one_answer(name: str) -> None:
+    """Whatever fails behind it: one status, one count, nothing in flight, the connection lives."""
+    failures, status = ENDINGS[name]
+
+    connection, metrics, in_flight = await end_of(**failures)  # type: ignore[arg-type]
+
+    assert connection.statuses == metrics.answers == [status]
+    assert (connection.finished, connection.aborted, in_flight.count) == (1, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "failures",
+    [
+        {"commits": asyncio.CancelledError()},
+        {"connection": Connection(ValueError("not to be said"))},
+        {"connection": Connection(ValueError("not to be said")), "opens": FORGED},
+    ],
+    ids=["cancelled", "unwritable", "unwritable refusal"],
+)
+async def test_a_callback_that_cannot_be_answered_is_hung_up_on(failures: dict[str, Any]) -> None:
+    """WeChat sends it again; nobody waits for an answer that never comes, and a drain does not either."""
+    connection, _, in_flight = await end_of(**failures)
+
+    assert connection.statuses == []
+    assert (connection.finished, connection.aborted, in_flight.count) == (0, 1, 0)
+
+
+async def test_trouble_behind_the_answer_makes_no_second_one(monkeypatch: Any) -> None:
+    """What comes after 204 is in its client's hands belongs to its next request."""
+
+    def breaks(*_about: Any, **_more: Any) -> None:
+        raise TypeError("cannot be logged")
+
+    monkeypatch.setattr("payd.web.wechat_callback_controller.answered", breaks)
+
+    connection, _, in_flight = await end_of()
+
+    assert connection.statuses == [204]
+    assert (connection.finished, connection.aborted, in_flight.count) == (1, 0, 0)
