@@ -104,7 +104,7 @@ WEBHOOK_CONCURRENCY_MAX: Final = 16
 
 # -- storage ------------------------------------------------------------------------------------------------------
 WRITE_QUEUE_MAX: Final = 4_096  # ChangeSets waiting for the writer; beyond it 503
-RECENT_ORDERS_MAX: Final = 4_096  # orders kept in memory after their commit, about 5 KiB each
+RECENT_ORDERS_MAX: Final = 8_192  # kept in memory after their commit, 5 KiB each: those of two hours at one a second
 WRITE_BATCH_MAX: Final = 256  # ChangeSets in one fsync
 COMMIT_ATTEMPTS_MAX: Final = 3  # decide again after StaleVersion, at most
 JOURNAL_DETAIL_BYTES_MAX: Final = 8_192
