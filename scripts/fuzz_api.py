@@ -14,6 +14,9 @@ from pathlib import Path
 from tests.journeys.house import KEY, House
 from tests.web.furnished import EXCLUDED_CHECKS, furnished_house
 
+#: In a long run the 301st failed authentication of a minute comes, and payd answers 429 as it promises (contract 1.8);
+#: the check takes any answer but 401 and 403 for a hole. The suite's short run keeps it.
+EXCLUDED = (*EXCLUDED_CHECKS, "ignored_auth")
 DEFAULTS = ("-n", "40", "--continue-on-failure")
 PAYER_PAUSE_SECONDS = 0.5
 
@@ -33,7 +36,7 @@ def fuzz(house: House, arguments: list[str]) -> int:
     """Run schemathesis's own command line against the house."""
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"http://127.0.0.1:{house.port}/openapi.json",
                "--header", f"X-Api-Key: {KEY}", "--suppress-health-check", "all",
-               "--exclude-checks", ",".join(EXCLUDED_CHECKS), *(arguments or DEFAULTS)]  # fmt: skip
+               "--exclude-checks", ",".join(EXCLUDED), *(arguments or DEFAULTS)]  # fmt: skip
     return subprocess.run(command, cwd=house.folder, check=False).returncode
 
 
