@@ -37,7 +37,12 @@ COMMIT_OUTCOMES: Final = ("ok", "stale", "exists", "refused", "unavailable")
 IDEMPOTENCY_OUTCOMES: Final = ("started", "replayed", "in_use", "reused", "resumed")
 WEBHOOK_OUTCOMES: Final = ("ok", "failed", "dead")
 RECONCILE_OUTCOMES: Final = ("ok", "error")
-AUTH_REFUSALS: Final = ("missing_key", "invalid_key", "scope_denied", "not_configured")
+AUTH_REFUSALS: Final = {
+    "missing_key": "Requests refused: no API key was sent",
+    "invalid_key": "Requests refused: no configured API key matches",
+    "scope_denied": "Requests refused: the API key lacks the scope",
+    "not_configured": "Requests refused: payd has no API key configured",
+}
 STATES: Final = {"order": OrderState, "payment": PaymentState, "refund": RefundState}
 
 
@@ -157,8 +162,8 @@ class Metrics(Collector):
 
     def _auth(self, registry: CollectorRegistry) -> None:
         self.auth_refusals = {
-            reason: Counter(f"pay_auth_{reason}_total", "Requests refused by PayAuthFilter", registry=registry)
-            for reason in AUTH_REFUSALS
+            reason: Counter(f"pay_auth_{reason}_total", meaning, registry=registry)
+            for reason, meaning in AUTH_REFUSALS.items()
         }
         self.key_requests = Tally(
             "payd_api_key_requests_total", "Requests admitted, by the short id of their API key", ("key_id",)

@@ -197,10 +197,11 @@ def one_payment(shop: Shop) -> None:
 def how_to_go_on(shop: Shop) -> None:
     """Print commands that work as they stand."""
     title("Go on yourself")
+    number = f"tea-{time.strftime('%H%M%S')}"  # one of its own: the books of an earlier demo are kept
     click.echo(f"""  export KEY={shop.key}
   curl -s -H "X-Api-Key: $KEY" -H 'Content-Type: application/json' {shop.url}/pay/create \\
-       -d '{{"description": "Tea", "amount": {{"total": 100}}, "out_trade_no": "tea-0001"}}'; echo
-  .venv/bin/payd sandbox pay tea-0001 --url {shop.simulator}
+       -d '{{"description": "Tea", "amount": {{"total": 100}}, "out_trade_no": "{number}"}}'; echo
+  .venv/bin/payd sandbox pay {number} --url {shop.simulator}
   curl -s -H "X-Api-Key: $KEY" '{shop.url}/pay/orders?limit=5'; echo
   .venv/bin/payd-dashboard --url {shop.url} --key-file {os.path.relpath(HOME / "api.key")}
   .venv/bin/payd verify --config {os.path.relpath(HOME / "config.json")}

@@ -12,8 +12,8 @@ from tornado.httputil import HTTPConnection, HTTPHeaders, HTTPMessageDelegate, H
 from tornado.web import Application, RequestHandler, _HandlerDelegate
 
 from payd.errors import RequestError
-from payd.web.answered import log
-from payd.web.base_controller import BaseController, MethodNotAllowedController, NotFoundController
+from payd.web.answered import common_headers, log
+from payd.web.base_controller import PROBLEM, BaseController, MethodNotAllowedController, NotFoundController
 from payd.web.http_connection import HttpConnection
 from payd.web.metrics_controller import MetricsController
 from payd.web.operator_controller import OperatorController
@@ -120,10 +120,16 @@ class PaydApplication(Application):
         methods, path = self._router.find(request.path)
         if methods is None:
             return self._delegate(request, NotFoundController, UNKNOWN_ROUTE, {})
-        found = methods.get(request.method or "")
+        found = methods.get("GET" if request.method == "HEAD" else request.method or "")  # RFC 9110, 9.1
         if found is None:
             first = next(iter(methods.values()))[0]
-            return self._delegate(request, MethodNotAllowedController, first, {}, allowed=tuple(methods))
+            return self._delegate(
+                request,
+                MethodNotAllowedController,
+                first,
+                {},
+                allowed=(*methods, *(["HEAD"] if "GET" in methods else [])),
+            )
         route, controller = found
         assert controller is not None, "callbacks do not come here"
         return self._delegate(request, controller, route, path)
@@ -133,7 +139,8 @@ class PaydApplication(Application):
         services, request_id = self.services, self.services.entropy.token_hex(12)
         status, headers, body = problem_document(error, request_id=request_id, language="en")
         content = orjson.dumps(body)
-        head = HTTPHeaders({**headers, "X-Request-Id": request_id, "Content-Length": str(len(content))})
+        head = HTTPHeaders({**common_headers(), **headers, "Content-Type": PROBLEM})
+        head["X-Request-Id"], head["Content-Length"] = request_id, str(len(content))
         connection.write_headers(ResponseStartLine("HTTP/1.1", status, http.HTTPStatus(status).phrase), head, content)
         connection.finish()
         services.metrics.answered(UNKNOWN_ROUTE.path, "other", status, 0.0)

@@ -59,6 +59,10 @@ class BaseController(RequestHandler):
         """Answer a GET."""
         await self._operate(path)
 
+    async def head(self, **path: str) -> None:
+        """Answer as a GET, without the body (RFC 9110, 9.3.2): monitors ask so."""
+        await self._operate(path)
+
     async def post(self, **path: str) -> None:
         """Answer a POST."""
         await self._operate(path)

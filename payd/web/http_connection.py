@@ -402,8 +402,16 @@ def _refusal(reason: str) -> RequestError:
     return RequestError("invalid_request", complaints=[Complaint("", issue("not_http", reason=reason[:200]))])
 
 
+#: llhttp's words -> what they mean to the person who sent it.
+_MEANINGS: Final = {
+    "Pause on PRI/Upgrade": "HTTP/2 is not spoken here",
+    "Invalid method encountered": "it begins with no method; is it TLS on a port without TLS?",
+}
+
+
 def _malformed(error: HttpParserError) -> RequestError:
-    return _refusal(str(error) or "it cannot be read")
+    words = str(error)
+    return _refusal(_MEANINGS.get(words, words) or "it cannot be read")
 
 
 def _head_too_large() -> RequestError:

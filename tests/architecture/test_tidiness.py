@@ -9,7 +9,7 @@ import pytest
 from payd.web.problems import CATALOGUE
 
 #: Where a program starts, or what another tool calls: imported by nobody.
-DOORS = {"payd.__main__", "dashboard.__main__"}
+DOORS = {"payd.__main__", "dashboard.__main__", "dashboard.door"}
 
 #: Who may catch everything, and why.
 CATCHES_ALL = {

@@ -170,3 +170,16 @@ def test_a_client_that_leaves_inside_a_large_body_is_not_waited_for(make_house, 
 
     assert house.stop() == 0
     assert "drain_gave_up" not in (tmp_path / "payd.log").read_text()
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/pay/orders"])
+def test_head_answers_as_get_does_without_the_body(house, path):
+    """Monitors and `curl -I` ask so; the key is asked for all the same."""
+    asked, got = house.call("HEAD", path), house.call("GET", path)
+    without_key = http_call(house.port, "HEAD", path)
+
+    assert (asked.status, asked.headers["content-type"]) == (got.status, got.headers["content-type"])
+    assert asked.raw == b""
+    assert int(asked.headers["content-length"]) > 0
+    assert without_key.status == (401 if path.startswith("/pay/") else 200)
+    assert house.call("HEAD", "/pay/create").status == 405
