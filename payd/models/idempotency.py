@@ -12,7 +12,8 @@ class IdempotencyRecord:
 
     ``scope_key`` is SHA-256 hex of API key id, route and Idempotency-Key; ``fingerprint`` SHA-256 hex of the canonical
     body. ``subject_id`` is the out_trade_no or out_refund_no bound to the key: a resumed attempt uses it again.
-    ``owner`` and ``lease_until`` say who works on it now. Finished: ``answer_status`` and ``answer_body`` are set.
+    ``owner`` and ``lease_until`` say who works on it now. Finished: ``answer_status`` and ``answer_body`` (UTF-8)
+    are set.
     """
 
     scope_key: str

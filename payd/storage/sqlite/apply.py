@@ -1,46 +1,33 @@
-"""Running a batch inside the open transaction: all at once if every row fits, else halved until the misfit is alone."""
+"""Running a batch: all at once if every row fits, else halved until the misfit is alone."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
+import orjson
+
 from payd.errors import AlreadyExists, StaleVersion, StorageError
 from payd.storage.sqlite.connection import driver
-from payd.storage.sqlite.statements import CHANNELS, ROW_COUNTS, Channel, Row, statement
+from payd.storage.sqlite.statements import CHANNELS, STALE, WRITE_BATCH, Channel, batch_text
 
-#: What a value that cannot be written raises: a constraint, a type, an integer beyond 64 bits, a lone surrogate.
-_MISFITS: Final = (
-    driver.IntegrityError,
-    driver.DataError,
-    driver.InterfaceError,
-    driver.ProgrammingError,
-    OverflowError,
-    TypeError,
-    ValueError,
-)
+#: What a row that cannot be written raises: a constraint, a type, a version that is not there.
+_MISFITS: Final = (driver.IntegrityError, driver.DataError)
 
 
 class Change(Protocol):
-    """A ChangeSet as rows per channel. ``error`` is set when it is refused."""
+    """A ChangeSet as its piece of a batch. ``error`` is set when it is refused."""
 
-    rows: list[tuple[int, Row]]
+    piece: bytes
     error: StorageError | None
 
 
 def apply_together(connection: driver.Connection, batch: Sequence[Change]) -> None:
-    """Send the rows of all ChangeSets through each channel, many per statement.
-
-    Raises StorageError when one does not fit; the caller undoes all of it.
-    """
-    together: list[list[Row]] = [[] for _ in CHANNELS]
-    for change in batch:
-        for number, row in change.rows:
-            together[number].append(row)
-    most = ROW_COUNTS[-1]
-    for number, rows in enumerate(together):
-        for start in range(0, len(rows), most):
-            _send(connection, number, rows[start : start + most])
+    """Write all ChangeSets in one statement. Raises StorageError when one does not fit; then nothing is written."""
+    try:
+        connection.execute(WRITE_BATCH, (batch_text([change.piece for change in batch]),))
+    except _MISFITS as exc:
+        raise StorageError(f"one of {len(batch)} is refused: {exc}") from exc
 
 
 def apply_fitting(connection: driver.Connection, batch: Sequence[Change]) -> None:
@@ -74,26 +61,20 @@ def _attempt(
 
 
 def _apply_row_by_row(connection: driver.Connection, batch: Sequence[Change]) -> None:
-    """Send each row alone, so that the refusal names its record."""
+    """Write each row alone, so that the refusal names its record."""
     for change in batch:
-        for number, row in sorted(change.rows, key=lambda pair: pair[0]):
-            _send(connection, number, [row])
-
-
-def _send(connection: driver.Connection, number: int, rows: Sequence[Row]) -> None:
-    """Run one statement. Raises StorageError when a row does not fit; of several rows it names the first."""
-    channel = CHANNELS[number]
-    try:
-        changed = connection.execute(*statement(number, rows)).rowcount
-    except _MISFITS as exc:
-        raise _refusal(exc, channel, rows[0]) from exc
-    if channel.counted and changed != len(rows):
-        raise StaleVersion(channel.table, channel.key(rows[0]))
+        for number, row in orjson.loads(batch_text([change.piece])):
+            try:
+                connection.execute(WRITE_BATCH, (batch_text([orjson.dumps([number, row])]),))
+            except _MISFITS as exc:
+                raise _refusal(exc, CHANNELS[number], row) from exc
 
 
 def _refusal(exc: Exception, channel: Channel, row: Sequence[Any]) -> StorageError:
-    """Say what was refused: a unique column is AlreadyExists, anything else a mistake of the caller."""
+    """Say what was refused: another version, a unique column, or else a mistake of the caller."""
     text = str(exc)
+    if text == STALE:
+        return StaleVersion(channel.table, channel.key(row))
     if text.startswith("UNIQUE constraint failed: "):
         column = text.removeprefix("UNIQUE constraint failed: ").split(", ")[0]
         name = column.rpartition(".")[2]

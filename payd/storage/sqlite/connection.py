@@ -26,8 +26,8 @@ else:
 BUSY_TIMEOUT_SECONDS: Final = 1.0
 #: The WAL is copied back after this many pages (4 KiB each): hot pages are copied once instead of once per commit.
 CHECKPOINT_PAGES: Final = 8_192
-#: Statements kept prepared per connection: every table times every batch size.
-STATEMENTS_KEPT: Final = 256
+#: Statements kept prepared per connection.
+STATEMENTS_KEPT: Final = 64
 WRITER_CACHE_KIB: Final = 65_536
 READER_CACHE_KIB: Final = 16_384
 
@@ -45,6 +45,7 @@ def open_writer(path: Path) -> driver.Connection:
         f"wal_autocheckpoint = {CHECKPOINT_PAGES}",
         f"journal_size_limit = {CHECKPOINT_PAGES * 4096}",
         f"cache_size = -{WRITER_CACHE_KIB}",
+        "temp_store = MEMORY",  # the rows of a batch wait in a temporary table
     ):
         connection.execute(f"PRAGMA {pragma}").fetchall()
     return connection

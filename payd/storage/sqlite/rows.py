@@ -2,7 +2,8 @@
 
 | hint | column |
 |---|---|
-| str, int, bytes | TEXT, INTEGER, BLOB as they are |
+| str, int | TEXT, INTEGER as they are |
+| bytes | BLOB; they are UTF-8, and travel to SQLite as text |
 | bool | INTEGER 0 or 1 |
 | datetime | INTEGER microseconds since 1970-01-01 UTC; naive times are refused |
 | date | TEXT YYYY-MM-DD |
@@ -71,8 +72,10 @@ def _codec(hint: Any) -> tuple[Codec | None, Codec | None]:
     """Find (encode, decode) for a type hint; None: the value is stored as it is. None values never get here."""
     if get_origin(hint) in (Union, types.UnionType):
         (hint,) = (part for part in get_args(hint) if part is not type(None))
-    if hint in (str, int, bytes):
+    if hint in (str, int):
         return None, None
+    if hint is bytes:
+        return bytes.decode, None
     if hint is bool:
         return int, bool
     if hint is datetime:
@@ -96,6 +99,7 @@ class Mapper(Generic[R]):
         self.columns: Final = tuple(field.name for field in fields(record))  # type: ignore[arg-type]
         codecs = [_codec(hints[name]) for name in self.columns]
         self.record: Final = record
+        self.blobs: Final = frozenset(name for name in self.columns if bytes in (hints[name], *get_args(hints[name])))
         self._decoders = tuple((i, decode) for i, (_, decode) in enumerate(codecs) if decode)
         self._setters = shape_of(record).setters
 

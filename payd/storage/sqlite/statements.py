@@ -1,20 +1,27 @@
-"""A ChangeSet as SQL: which rows go through which statement, for one ChangeSet or for many at once.
+"""A ChangeSet as SQL: one text of rows, and one statement that writes any number of them.
 
-Each kind of write is a **channel**: one statement that takes any number of rows. The rows of all ChangeSets of a batch
-go through a channel together, so that a batch costs about as many statements as a single ChangeSet: the driver gives up
-the interpreter lock around each statement, and each time has to wait for it again.
+Each kind of write is a **channel**: inserting into a table, or replacing rows of it. The rows of a ChangeSet are a
+piece of JSON, ``[channel, [value, ...]], ...``; the pieces of a whole batch make one text, and one INSERT into the
+temporary view ``batch`` takes it apart: a trigger for each channel writes the row. So a batch is one call into SQLite,
+from its first row to its fsync, and the interpreter is the loop's meanwhile; with a statement for each table the writer
+had to wait for the interpreter a dozen times in every batch (README, D28).
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from operator import itemgetter
 from typing import Any, Final
+
+import orjson
 
 from payd.errors import StorageError
 from payd.models.changes import ABSENT, ChangeSet, Versioned
+from payd.models.discrepancy import Discrepancy
 from payd.models.ledger import LedgerEntry
+from payd.storage.sqlite.connection import driver
 from payd.storage.sqlite.rows import (
     APPENDED,
     ATTEMPTS,
@@ -26,35 +33,31 @@ from payd.storage.sqlite.rows import (
     Table,
 )
 
-#: Rows a statement has room for: few shapes stay prepared, and a batch needs one statement of each channel.
-ROW_COUNTS: Final = (1, 2, 4, 8, 16, 32, 64)
-
 Row = list[Any]
+
+#: What a trigger says when the row it was to replace is not there in that version.
+STALE: Final = "stale version"
 
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """One kind of write. ``counted``: each row must change exactly one row of the table.
-
-    ``key`` tells which record a row speaks of, for the error that names it.
-    """
+    """One kind of write. The first ``key_width`` values of a row tell which record it speaks of."""
 
     table: str
     columns: tuple[str, ...]
-    head: str
-    tail: str
-    counted: bool
     key_width: int
+    trigger: str  # what happens to one row
 
     def key(self, row: Sequence[Any]) -> str:
         """Name the record of a row."""
         return " ".join(str(value) for value in row[: self.key_width])
 
 
-def _sql(channel: Channel, rows: int) -> str:
-    """Write the statement for so many rows; those whose key is NULL are room that nobody needed."""
-    one = f"({', '.join('?' * len(channel.columns))})"
-    return f"{channel.head}(VALUES {', '.join([one] * rows)}){channel.tail}"
+def _values(table: Table[Any] | None, columns: Sequence[str]) -> list[str]:
+    """Write where each column's value is found. Bytes travel as text: JSON has none, and ours are JSON themselves."""
+    blobs = table.mapper.blobs if table else frozenset()
+    found = [f"NEW.row ->> {i}" for i in range(len(columns))]
+    return [f"CAST({value} AS BLOB)" if name in blobs else value for name, value in zip(columns, found, strict=True)]
 
 
 def _key_first(table: Table[Any]) -> tuple[str, ...]:
@@ -63,53 +66,60 @@ def _key_first(table: Table[Any]) -> tuple[str, ...]:
 
 def _insert(table: Table[Any], conflict: str = "") -> Channel:
     columns = _key_first(table)
-    head = f"INSERT INTO {table.name} ({', '.join(columns)}) SELECT * FROM "  # noqa: S608 - names from our own tables
-    tail = f" WHERE column1 IS NOT NULL {conflict}"
-    return Channel(table.name, columns, head, tail, counted=not conflict, key_width=len(table.key))
+    values = ", ".join(_values(table, columns))
+    sql = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({values}) {conflict};"  # noqa: S608 - our own names
+    return Channel(table.name, columns, len(table.key), sql)
 
 
 def _update(table: Table[Any]) -> Channel:
-    """Replace the row of a key and version. A row that is not there in that version is not counted as changed."""
+    """Replace the row of a key and version; that it is not there in that version ends the whole statement."""
     left_alone = {*table.key, *table.fixed, "version"}
     changed = tuple(name for name in table.mapper.columns if name not in left_alone)
-    columns = (*table.key, "version", *changed)
     key_width = len(table.key)
-    sets = ", ".join(f"{name} = n.column{i}" for i, name in enumerate(changed, start=key_width + 2))
-    match = " AND ".join(f"{name} = n.column{i}" for i, name in enumerate(columns[: key_width + 1], start=1))
-    return Channel(
-        table.name, columns,
-        f"UPDATE {table.name} SET version = version + 1, {sets} FROM ",  # noqa: S608
-        f" AS n WHERE {match}",
-        counted=True, key_width=key_width,
-    )  # fmt: skip
+    columns = (*table.key, "version", *changed)
+    pairs = [f"{name} = {value}" for name, value in zip(columns, _values(table, columns), strict=True)]
+    sql = (
+        f"UPDATE {table.name} SET version = version + 1, {', '.join(pairs[key_width + 1 :])}"  # noqa: S608
+        f" WHERE {' AND '.join(pairs[: key_width + 1])};"
+        f" SELECT raise(ABORT, '{STALE}') WHERE changes() <> 1;"
+    )
+    return Channel(table.name, columns, key_width, sql)
 
 
-_META: Final = Channel(
-    "meta", ("key", "value", "created_at", "updated_at"),
-    "INSERT INTO meta (key, value, created_at, updated_at) SELECT * FROM ",
-    " WHERE column1 IS NOT NULL"
-    " ON CONFLICT (key) DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at",
-    counted=False, key_width=1,
-)  # fmt: skip
+def _meta() -> Channel:
+    columns = ("key", "value", "created_at", "updated_at")
+    sql = (
+        f"INSERT INTO meta ({', '.join(columns)}) VALUES ({', '.join(_values(None, columns))})"  # noqa: S608
+        " ON CONFLICT (key) DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at;"
+    )
+    return Channel("meta", columns, 1, sql)
 
-#: In the order in which they run: parents before children, records before what is told about them.
+
+#: In the order in which the rows of one ChangeSet are written: parents before children, records before what is told
+#: about them.
 CHANNELS: Final[tuple[Channel, ...]] = (
     *(_insert(table) for table in VERSIONED),
     _insert(DISCREPANCIES, "ON CONFLICT (id) DO NOTHING"),
     *(_update(table) for table in VERSIONED),
     *(_insert(table) for table in APPENDED),
-    _META,
+    _meta(),
 )
-_STATEMENTS: Final = tuple(tuple((rows, _sql(channel, rows)) for rows in ROW_COUNTS) for channel in CHANNELS)
+
+#: Made for each writing connection, beside the schema: temporary, so that no file holds them.
+BATCH_VIEW: Final[tuple[str, ...]] = (
+    "CREATE TEMP VIEW batch (channel, row) AS SELECT NULL, NULL",
+    *(
+        f"CREATE TEMP TRIGGER batch_{i} INSTEAD OF INSERT ON batch WHEN NEW.channel = {i} BEGIN {channel.trigger} END"
+        for i, channel in enumerate(CHANNELS)
+    ),
+)
+#: Takes the JSON text of a batch.
+WRITE_BATCH: Final = "INSERT INTO temp.batch SELECT value ->> 0, value ->> 1 FROM json_each(?)"
 
 
-def statement(number: int, rows: Sequence[Row]) -> tuple[str, list[Any]]:
-    """Find the smallest statement of a channel that has room for the rows, at most the largest of ``ROW_COUNTS``."""
-    room, sql = next(pair for pair in _STATEMENTS[number] if pair[0] >= len(rows))
-    values = list(chain.from_iterable(rows))
-    if room > len(rows):
-        values += [None] * ((room - len(rows)) * len(rows[0]))
-    return sql, values
+def batch_text(pieces: Sequence[bytes]) -> str:
+    """Join the pieces of a batch."""
+    return (b"[" + b",".join(pieces) + b"]").decode()
 
 
 _FIRST_UPDATE: Final = len(VERSIONED) + 1
@@ -140,30 +150,43 @@ _JOURNAL, _LEDGER = _APPENDERS[JOURNAL.name], _APPENDERS[LEDGER.name]
 _NOTIFICATIONS, _ATTEMPTS = _APPENDERS[NOTIFICATIONS.name], _APPENDERS[ATTEMPTS.name]
 
 
-def encode_change(change: ChangeSet, now: Callable[[], int]) -> list[tuple[int, Row]]:
-    """Turn a ChangeSet into (channel number, row) pairs. ``now`` is asked for microseconds only when meta changes.
+def encode_change(change: ChangeSet, now: Callable[[], int]) -> bytes:
+    """Turn a ChangeSet into its piece of a batch; empty when it writes nothing.
 
-    Raises StorageError for a posting that does not sum to zero: double entry is the storage's promise, too.
+    ``now`` is asked for microseconds only when meta changes. Raises StorageError for a value that no row can hold, and
+    for a posting that does not sum to zero: double entry is the storage's promise, too.
     """
-    rows: list[tuple[int, Row]] = []
-    for put in change.puts:
-        rows.append(_encode_put(put.record, put.replaces))
-    for discrepancy in change.open_discrepancies:
-        rows.append((_OPEN_DISCREPANCY, _PUTS[type(discrepancy)][1](discrepancy)))
-    for line in change.journal:
-        rows.append((_JOURNAL[0], _JOURNAL[1](line)))
+    try:
+        rows = _rows(change, now)
+        piece = orjson.dumps(rows)[1:-1]
+    except (TypeError, ValueError, AttributeError) as exc:  # a Decimal, a lone surrogate, a text that is a number
+        raise StorageError(f"a value that no row can hold: {exc}") from exc
+    if not KEEPS_NUL and rb"\u0000" in piece and any(_has_nul(row) for _, row in rows):
+        raise StorageError("a value that no row can hold: this SQLite cuts text at a NUL")
+    return piece
+
+
+def _rows(change: ChangeSet, now: Callable[[], int]) -> list[tuple[int, Row]]:
+    rows = [_encode_put(put.record, put.replaces) for put in change.puts]
+    rows += [(_OPEN_DISCREPANCY, _PUTS[Discrepancy][1](found)) for found in change.open_discrepancies]
+    rows.sort(key=_channel)
+    for (channel, encode), records in (
+        (_JOURNAL, change.journal),
+        (_LEDGER, change.ledger),
+        (_NOTIFICATIONS, change.notifications),
+        (_ATTEMPTS, change.attempts),
+    ):
+        for record in records:
+            rows.append((channel, encode(record)))
     if change.ledger:
         _require_balance(change.ledger)
-        for entry in change.ledger:
-            rows.append((_LEDGER[0], _LEDGER[1](entry)))
-    for notification in change.notifications:
-        rows.append((_NOTIFICATIONS[0], _NOTIFICATIONS[1](notification)))
-    for attempt in change.attempts:
-        rows.append((_ATTEMPTS[0], _ATTEMPTS[1](attempt)))
-    for key, value in change.meta:
+    if change.meta:
         at = now()
-        rows.append((_META_CHANNEL, [key, value, at, at]))
+        rows += [(_META_CHANNEL, [key, value, at, at]) for key, value in change.meta]
     return rows
+
+
+_channel: Final = itemgetter(0)
 
 
 def _encode_put(record: Versioned, replaces: int) -> tuple[int, Row]:
@@ -182,3 +205,17 @@ def _require_balance(entries: Sequence[LedgerEntry]) -> None:
     for posting_id, total in sums.items():
         if total:
             raise StorageError(f"posting {posting_id} does not sum to zero")
+
+
+def _has_nul(row: Row) -> bool:
+    return any(isinstance(value, str) and "\0" in value for value in row)
+
+
+def _keeps_nul() -> bool:
+    """Ask SQLite whether its JSON keeps a NUL inside text: 3.53 does, 3.40 does not."""
+    with contextlib.closing(driver.connect(":memory:")) as connection:
+        ((length,),) = connection.execute("""SELECT length(CAST('["a\\u0000b"]' ->> 0 AS BLOB))""").fetchall()
+    return bool(length == 3)
+
+
+KEEPS_NUL: Final = _keeps_nul()

@@ -16,7 +16,7 @@ from payd.storage.sqlite.reads import SqliteReads
 from payd.storage.sqlite.recent import RecentOrders
 from payd.storage.sqlite.rows import microseconds
 from payd.storage.sqlite.schema import prepare
-from payd.storage.sqlite.statements import encode_change
+from payd.storage.sqlite.statements import BATCH_VIEW, encode_change
 from payd.storage.sqlite.writer import OnCommit, Writer
 
 #: Rows deleted per transaction: commits of money wait for one step at most.
@@ -35,6 +35,8 @@ class SqliteStorage(SqliteReads):
                 self._writing = open_writer(path)
                 undo.callback(self._writing.close)
                 prepare(self._writing, path, mode=mode, clock=clock)
+                for sql in BATCH_VIEW:
+                    self._writing.execute(sql)
             super().__init__(path)
             undo.pop_all()
         self.mode: Final = mode
@@ -47,10 +49,10 @@ class SqliteStorage(SqliteReads):
 
         A caller that is cancelled while it waits cannot know: the ChangeSet may land.
         """
-        rows = encode_change(change, self._now)
-        if not rows:
+        piece = encode_change(change, self._now)
+        if not piece:
             return
-        future = self._writer.submit(rows)
+        future = self._writer.submit(piece)
         claim = self._recent.begin(change)
         if claim is None:
             await future

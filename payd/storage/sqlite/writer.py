@@ -1,10 +1,10 @@
 """The writer: one thread, one connection, one fsync for all ChangeSets that wait.
 
-Group commit. The thread takes what waits in its queue, up to a batch, runs it inside one ``BEGIN IMMEDIATE`` and
-answers every caller after the one COMMIT. A batch first goes through the statements as a whole. When any row of it is
-refused, that transaction is undone and the batch goes through a second one, halved inside savepoints until the refused
-ChangeSet stands alone and gets its own error, and all others land. No artificial waiting: what comes in during an fsync
-is the next batch.
+Group commit. The thread takes what waits in its queue, up to a batch, and answers every caller after the one fsync. A
+batch is one statement and so its own transaction: SQLite takes the right to write, applies every row, syncs. When any
+row is refused, nothing of it is left, and the batch goes through a second transaction, halved inside savepoints until
+the refused ChangeSet stands alone and gets its own error, and all others land. No artificial waiting: what comes in
+during an fsync is the next batch.
 
 After an error of the disk the transaction is rolled back, every caller of the batch hears StorageUnavailable, and the
 thread goes on. It ends only with ``close`` or through a bug; then every caller, present and future, is refused.
@@ -22,19 +22,18 @@ from payd.errors import AlreadyExists, StaleVersion, StorageError, StorageUnavai
 from payd.limits import WRITE_BATCH_MAX, WRITE_QUEUE_MAX
 from payd.storage.sqlite.apply import apply_fitting, apply_together
 from payd.storage.sqlite.connection import driver
-from payd.storage.sqlite.statements import Row
 
 #: Hears of each commit: outcome (ok, stale, exists, refused, unavailable), seconds it took, ChangeSets in its batch.
 OnCommit = Callable[[str, float, int], None]
 
 
 class Work:
-    """One ChangeSet that waits, as rows per channel. ``error`` is set by the writer, read after the commit."""
+    """One ChangeSet that waits, as its piece of a batch. ``error`` is set by the writer, read after the commit."""
 
-    __slots__ = ("error", "future", "rows", "since")
+    __slots__ = ("error", "future", "piece", "since")
 
-    def __init__(self, rows: list[tuple[int, Row]], future: asyncio.Future[None], since: float) -> None:
-        self.rows = rows
+    def __init__(self, piece: bytes, future: asyncio.Future[None], since: float) -> None:
+        self.piece = piece
         self.future = future
         self.since = since
         self.error: StorageError | None = None
@@ -69,11 +68,11 @@ class Writer:
         """ChangeSets that wait and are not yet in a batch."""
         return self._queue.qsize()
 
-    def submit(self, rows: list[tuple[int, Row]]) -> asyncio.Future[None]:
-        """Queue a ChangeSet; the future ends after its fsync. Raises StorageUnavailable: queue full, or closed."""
+    def submit(self, piece: bytes) -> asyncio.Future[None]:
+        """Queue an encoded ChangeSet; the future ends after its fsync. Raises StorageUnavailable: full, or closed."""
         self._require_open()
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queue.put(Work(rows, future, self._monotonic()))
+        self._queue.put(Work(piece, future, self._monotonic()))
         if self._refusal is not None:  # the thread ended between the check and the put
             self._fail_rest([])
         return future
@@ -137,11 +136,13 @@ class Writer:
 
     def _write(self, batch: list[Work]) -> None:
         """Commit a batch. Afterwards each Work has its error, or none and is on disk."""
-        error: StorageError | None
+        error: StorageError | None = None
         try:
-            error = self._in_transaction(lambda connection: apply_together(connection, batch))
+            apply_together(self._connection, batch)
         except StorageError:  # one does not fit: it is found in a second transaction, and all others land
             error = self._in_transaction(lambda connection: apply_fitting(connection, batch))
+        except driver.Error as exc:
+            error = self._cannot_write(exc, begun=not _is_locked(exc))
         if error is not None:
             for work in batch:
                 work.error = error
@@ -161,13 +162,17 @@ class Writer:
             try:
                 self._connection.execute("ROLLBACK")
             except driver.Error as exc:
-                return StorageUnavailable(f"the database cannot write: {exc}")
+                return self._cannot_write(exc, begun=True)
             raise
         except driver.Error as exc:
-            if begun:
-                self._roll_back()
-            return StorageUnavailable(f"the database cannot write: {exc}")
+            return self._cannot_write(exc, begun=begun)
         return None
+
+    def _cannot_write(self, error: driver.Error, *, begun: bool) -> StorageUnavailable:
+        """Leave nothing behind and say why. Not ``begun``: another process holds the right to write."""
+        if begun:
+            self._roll_back()
+        return StorageUnavailable(f"the database cannot write: {error}")
 
     def _roll_back(self) -> None:
         """Leave no transaction open and nothing of it behind.
@@ -222,6 +227,11 @@ class Writer:
             now = self._monotonic()
             for work in batch:
                 self._on_commit(_OUTCOMES[type(work.error)], now - work.since, size)
+
+
+def _is_locked(error: driver.Error) -> bool:
+    """Tell whether SQLite did not begin at all, because of another process's transaction."""
+    return getattr(error, "sqlite_errorcode", None) == driver.SQLITE_BUSY
 
 
 _OUTCOMES: Final[dict[type, str]] = {

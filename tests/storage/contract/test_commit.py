@@ -293,14 +293,14 @@ async def test_a_discrepancy_is_opened_once(storage, histories):
 
 
 async def test_an_idempotency_key_is_claimed_once_and_answered(storage, histories):
-    """A claim is exclusive; its answer comes back byte by byte."""
+    """A claim is exclusive; its answer (JSON, so UTF-8) comes back byte by byte."""
     claim = histories.key("k" * 64)
     await storage.commit(ChangeSet(puts=(Put(claim, 0),)))
     with pytest.raises(AlreadyExists):
         await storage.commit(ChangeSet(puts=(Put(replace(claim, owner="you"), 0),)))
     assert claim == await storage.load_idempotency("k" * 64)
 
-    answered = replace(claim, version=2, answer_status=201, answer_body=b"\x00\xff{}")
+    answered = replace(claim, version=2, answer_status=201, answer_body='{"茶": "a\\u0000\x7f"} \n'.encode())
     await storage.commit(ChangeSet(puts=(Put(answered, 1),)))
 
     assert answered == await storage.load_idempotency("k" * 64)
