@@ -11,14 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tornado.httputil import HTTPHeaders
-
 from payd.limits import WECHAT_MESSAGE_CHARS_MAX
 from payd.models.wechat import Refused, Unclear
 from payd.wechat.error_codes import is_definite, normal_code
+from payd.wechat.http_answer import HttpAnswer
 from payd.wechat.members import Malformed, parse_object
 from payd.wechat.requests import Operation
-from payd.wechat.transport import HttpAnswer
 from payd.wechat.verification import REQUEST_ID_HEADER
 
 REQUEST_ID_CHARS_MAX: Final = 128
@@ -104,7 +102,7 @@ def read_error(body: bytes) -> ErrorBody:
     return ErrorBody(normal_code(members.get("code")), _printable(message, WECHAT_MESSAGE_CHARS_MAX))
 
 
-def request_id_of(headers: HTTPHeaders | Mapping[str, str]) -> str | None:
+def request_id_of(headers: Mapping[str, str]) -> str | None:
     """Take WeChat's Request-ID: log it on every call; its last digits are WeChat's internal code."""
     return _printable(headers.get(REQUEST_ID_HEADER), REQUEST_ID_CHARS_MAX)
 

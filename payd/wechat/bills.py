@@ -22,9 +22,10 @@ from payd.config import is_loopback
 from payd.limits import BILL_DOWNLOAD_SECONDS_MAX, BILL_PLAIN_BYTES_MAX
 from payd.models.wechat import BillOffer, Unclear
 from payd.wechat.answers import read_error, request_id_of
+from payd.wechat.http_answer import HttpAnswer, TransportFailure
 from payd.wechat.members import Malformed, text
 from payd.wechat.signing import RequestSigner
-from payd.wechat.transport import HttpAnswer, Transport, TransportFailure
+from payd.wechat.transport import Transport
 
 HASH_TYPE: Final = "SHA1"
 #: Domains under which WeChat Pay serves its API and files.

@@ -10,11 +10,9 @@ certificate serial up to 2 s after it, at most once in half a minute.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Final, TypeVar
-
-from tornado.httputil import HTTPHeaders
 
 from payd.errors import VerificationError
 from payd.logs import get_logger
@@ -23,12 +21,13 @@ from payd.ports import Clock
 from payd.wechat.answers import Absent, Verified, judge
 from payd.wechat.certificates import CertificateRefresher
 from payd.wechat.hosts import Hosts
+from payd.wechat.http_answer import HttpAnswer, TransportFailure
 from payd.wechat.keyring import TrustStore
 from payd.wechat.members import Malformed
 from payd.wechat.pacing import Pacer
 from payd.wechat.requests import READ_ONLY, Operation, WireRequest
 from payd.wechat.signing import RequestSigner
-from payd.wechat.transport import HttpAnswer, Transport, TransportFailure
+from payd.wechat.transport import Transport
 from payd.wechat.verification import SERIAL_HEADER, check_signature, check_timestamp, read_signature_headers
 
 #: ``on_call(operation, outcome, seconds)``; outcome is ``ok``, ``refused`` or ``unknown``.
@@ -166,7 +165,7 @@ class Caller:
             return DISTRUST[failure.step]
         return None
 
-    def _note_date(self, headers: HTTPHeaders) -> None:
+    def _note_date(self, headers: Mapping[str, str]) -> None:
         """Compare clocks once for each second that WeChat names; nothing is concluded from it but a gauge."""
         date = headers.get("Date", "")
         if date == self._last_date:

@@ -21,11 +21,11 @@ from payd.errors import VerificationError
 from payd.limits import CERT_REFRESH_BUDGET_SECONDS, CERT_REFRESH_SPACING_SECONDS
 from payd.logs import get_logger
 from payd.ports import Clock
+from payd.wechat.http_answer import HttpAnswer
 from payd.wechat.key_files import KeyFileProblem, is_valid_at, parse_certificate, read_file
 from payd.wechat.keyring import PUBLIC_KEY_PREFIX, MerchantKey, PlatformKey, TrustStore, platform_certificate_issue
 from payd.wechat.members import Malformed, optional_object, parse_object, text
 from payd.wechat.resource_cipher import RESOURCE_ALGORITHM, ResourceCipher
-from payd.wechat.transport import HttpAnswer
 from payd.wechat.verification import check_signature, check_timestamp, read_signature_headers
 
 CERTIFICATES_MAX = 16

@@ -13,7 +13,7 @@ ONE_PLACE = {
     "sqlite_utils": ("payd/storage/sqlite/*", "the database is behind ports.Storage"),
     "sqlite3": ("payd/storage/sqlite/*", "the same; sqlite-utils chooses the driver"),
     "prometheus_client": ("payd/metrics.py", "every metric is in one file"),
-    "pycurl": ("payd/wechat/transport.py", "the only IO towards WeChat"),
+    "pycurl": ("payd/wechat/curl_driver.py", "the only IO towards WeChat"),
     "cryptography": ("payd/wechat/*", "keys and signatures are the wire's business"),
     "standardwebhooks": ("payd/webhook/signature.py", "one place signs"),
     "httptools": ("payd/web/http_connection.py", "one place reads HTTP"),

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from payd.models.evidence import PaymentEvidence
 from payd.models.wechat import Refused, Unclear
 from payd.wechat.answers import Absent, Verified, judge
+from payd.wechat.http_answer import HttpAnswer, read_header_lines
 from payd.wechat.requests import Operation
-from payd.wechat.transport import HttpAnswer, _headers
 
 NUMBER = "P20261124000000abc"
 BIG = b"[" + b"1," * 2_200_000 + b"1]"
@@ -248,14 +248,14 @@ def test_any_answer_gets_one_conclusion(operation, status, body, distrust, reque
 @pytest.mark.parametrize(
     ("lines", "kept"),
     [
-        ([b"HTTP/1.1 200 OK", b"A: 1", b"a: 2"], {"A": "1,2"}),
-        ([b"HTTP/1.1 100 Continue", b"Old: 1", b"HTTP/1.1 200 OK", b"A: 1"], {"A": "1"}),
-        ([b"HTTP/2 200", b"a: 1"], {"A": "1"}),
-        ([b"HTTP/1.1 200 OK", b"A: 1", b"HTTP/x: y", b"B: 2"], {"A": "1", "B": "2"}),
-        ([b"HTTP/1.1 200 OK", b": empty", b"X y\x01: bad", b" folded: no", b"A: b:c "], {"A": "b:c"}),
+        ([b"HTTP/1.1 200 OK", b"A: 1", b"a: 2"], {"a": "1,2"}),
+        ([b"HTTP/1.1 100 Continue", b"Old: 1", b"HTTP/1.1 200 OK", b"A: 1"], {"a": "1"}),
+        ([b"HTTP/2 200", b"a: 1"], {"a": "1"}),
+        ([b"HTTP/1.1 200 OK", b"A: 1", b"HTTP/x: y", b"B: 2"], {"a": "1", "b": "2"}),
+        ([b"HTTP/1.1 200 OK", b": empty", b"X y\x01: bad", b" folded: no", b"A: b:c "], {"a": "b:c"}),
     ],
     ids=["repeated", "behind a 100", "HTTP/2", "a name like a status line", "no names"],
 )
 def test_only_headers_of_the_answer_itself_are_read(lines, kept):
     """What is nobody's header says nothing, and takes nothing away from those that are."""
-    assert dict(_headers([line + b"\r\n" for line in lines])) == kept
+    assert dict(read_header_lines([line + b"\r\n" for line in lines])) == kept

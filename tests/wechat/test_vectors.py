@@ -13,12 +13,12 @@ from tornado.httputil import HTTPHeaders
 from payd.errors import VerificationError
 from payd.wechat import ClientSettings, open_wechat_pay
 from payd.wechat.certificates import open_certificates
+from payd.wechat.http_answer import HttpAnswer
 from payd.wechat.key_files import parse_certificate, serial_of
 from payd.wechat.keyring import MerchantKey, PlatformKey, TrustStore, load_keyring
 from payd.wechat.notifications import read_payment
 from payd.wechat.resource_cipher import ResourceCipher, decrypt_field
 from payd.wechat.signing import RequestSigner, authorization, request_text
-from payd.wechat.transport import HttpAnswer
 from payd.wechat.verification import SignatureHeaders, check_signature, check_timestamp, read_signature_headers
 
 VECTORS = Path(__file__).parent.parent / "vectors"
