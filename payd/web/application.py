@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import http
 import re
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import orjson
-from tornado.httputil import HTTPConnection, HTTPHeaders, HTTPMessageDelegate, HTTPServerRequest, ResponseStartLine
+from tornado.httputil import HTTPServerRequest
 from tornado.web import Application, RequestHandler, _HandlerDelegate
 
 from payd.errors import RequestError
 from payd.web.answered import common_headers, log
 from payd.web.base_controller import PROBLEM, BaseController, MethodNotAllowedController, NotFoundController
-from payd.web.http_connection import HttpConnection
+from payd.web.http_connection import HttpConnection, Request, hand_over
 from payd.web.metrics_controller import MetricsController
 from payd.web.operator_controller import OperatorController
 from payd.web.pay_controller import PayController
@@ -74,30 +74,6 @@ class Router:
         return None, {}
 
 
-class Entrance(HTTPMessageDelegate):
-    """Hands WeChat's callbacks to their controller, and everything else to Tornado's."""
-
-    def __init__(self, app: PaydApplication, server: object, connection: HttpConnection) -> None:
-        self._app, self._server, self._connection = app, server, connection
-        self._delegate: HTTPMessageDelegate
-
-    def headers_received(self, start_line: Any, headers: HTTPHeaders) -> Awaitable[None] | None:
-        """Choose by method and path."""
-        if start_line.method == CALLBACK.method and start_line.path.partition("?")[0] == CALLBACK.path:
-            self._delegate = WechatCallbackController(self._app.services, self._connection, CALLBACK.path)
-        else:
-            self._delegate = self._app.start_handler(self._server, self._connection)
-        return self._delegate.headers_received(start_line, headers)
-
-    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
-        """Pass on a piece of the body."""
-        return self._delegate.data_received(chunk)
-
-    def finish(self) -> None:
-        """Pass on that the request is here as a whole."""
-        self._delegate.finish()
-
-
 class PaydApplication(Application):
     """Tornado's application with payd's own look-up."""
 
@@ -106,14 +82,13 @@ class PaydApplication(Application):
         self.services = services
         self._router = Router()
 
-    def start_request(self, server_conn: object, request_conn: HTTPConnection) -> Entrance:
-        """Take one request."""
-        assert isinstance(request_conn, HttpConnection), "payd's own server is in front"
-        return Entrance(self, server_conn, request_conn)
-
-    def start_handler(self, server: object, connection: HTTPConnection) -> HTTPMessageDelegate:
-        """Take one request that a RequestHandler answers."""
-        return super().start_request(server, connection)
+    def take(self, connection: HttpConnection, request: Request) -> None:
+        """Hand WeChat's callbacks to their controller, and everything else to Tornado's."""
+        line = request.start_line
+        if line.method == CALLBACK.method and line.path.partition("?")[0] == CALLBACK.path:
+            WechatCallbackController(self.services, connection, CALLBACK.path).take(request)
+        else:
+            hand_over(request, self.start_request(connection, connection))
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> _HandlerDelegate:
         """Choose the controller of a request."""
@@ -134,15 +109,12 @@ class PaydApplication(Application):
         assert controller is not None, "callbacks do not come here"
         return self._delegate(request, controller, route, path)
 
-    def refuse(self, connection: HTTPConnection, error: RequestError) -> None:
+    def refuse(self, connection: HttpConnection, error: RequestError) -> None:
         """Answer what could not be read as a request, as every refusal is answered."""
         services, request_id = self.services, self.services.entropy.token_hex(12)
         status, headers, body = problem_document(error, request_id=request_id, language="en")
-        content = orjson.dumps(body)
-        head = HTTPHeaders({**common_headers(), **headers, "Content-Type": PROBLEM})
-        head["X-Request-Id"], head["Content-Length"] = request_id, str(len(content))
-        connection.write_headers(ResponseStartLine("HTTP/1.1", status, http.HTTPStatus(status).phrase), head, content)
-        connection.finish()
+        head = {**common_headers(), **headers, "Content-Type": PROBLEM, "X-Request-Id": request_id}
+        connection.answer(status, http.HTTPStatus(status).phrase, head.items(), orjson.dumps(body))
         services.metrics.answered(UNKNOWN_ROUTE.path, "other", status, 0.0)
         log.info("answered", route=UNKNOWN_ROUTE.path, status=status, request_id=request_id,
                  error=" ".join(complaint.issue for complaint in error.complaints))  # fmt: skip

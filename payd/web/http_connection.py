@@ -2,15 +2,15 @@
 
 Tornado's ``HTTP1Connection`` costs more than all else about a callback (README, D25); this takes its place. The bytes
 are llhttp's work (httptools), the socket is the event loop's; what is left is here: one request at a time in the order
-in which they came, bounds on the head and the body, and when to hang up. Requests are handed to any
-``HTTPServerConnectionDelegate``, which is what a Tornado ``Application`` is.
+in which they came, bounds on the head and the body, and when to hang up. A request is handed on as a whole; `hand_over`
+gives it to any ``HTTPMessageDelegate``, which is how a Tornado ``Application`` takes it.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -26,12 +26,14 @@ from tornado.httputil import (
 
 from payd import limits
 from payd.errors import Complaint, RequestError
+from payd.http_headers import Headers
 from payd.web.issues import issue
 
 if TYPE_CHECKING:
     from payd.web.http_server import HttpServer
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+END_OF_HEAD: Final = b"\r\n\r\n"
 VERSIONS: Final = frozenset({"1.0", "1.1"})
 #: An offer to speak another protocol, as headers and as words of ``Connection``.
 UPGRADE: Final = frozenset({b"upgrade", b"http2-settings"})
@@ -43,9 +45,28 @@ class Request:
     """One request as it came. ``body`` ends one byte over the limit at the latest: enough to be refused by its size."""
 
     start_line: RequestStartLine
-    headers: HTTPHeaders
+    headers: Headers
+    fields: list[tuple[bytes, bytes]]  # the same, as they came
     body: bytes
     keep_alive: bool
+
+
+def hand_over(request: Request, delegate: HTTPMessageDelegate) -> None:
+    """Give a request to a delegate of Tornado's, with headers as Tornado has them.
+
+    llhttp has found them well-formed; they are not checked against the grammar again.
+    """
+    headers = HTTPHeaders()
+    for name, value in request.fields:
+        key, text = name.decode("latin-1"), value.decode("latin-1").strip(" \t")
+        if key in headers:
+            headers.add(key, text)
+        else:
+            headers[key] = text
+    delegate.headers_received(request.start_line, headers)
+    if request.body:
+        delegate.data_received(request.body)
+    delegate.finish()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +101,7 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
         self._asks = False  # the client sends its body when it is told to
         self._owed = 0  # bytes of the answer's body still to be written; -1 before its head
         self._in_head = self._in_trailers = self._in_body = False
-        self._head_bytes = self._body_bytes = self._chunks = 0
+        self._head_bytes = self._body_bytes = self._body_length = self._chunks = 0
         self._since = server.now()
 
     # -- the loop's side ----------------------------------------------------------------------------------------------
@@ -107,13 +128,23 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
         data, at = self._unread, self._read_at
         share = min(len(data), at + limits.READ_TURN_BYTES)
         while at < share and not (self._waiting or self._last or self._over):
-            at += self._feed(data[at : at + limits.READ_SLICE_BYTES])
+            at += self._feed(data[at : min(self._piece_end(data, at), share)])
         if at == len(data) or self._last:
             self._unread, self._read_at = b"", 0
         else:
             self._read_at = at
         self._next()
         self._go_on()
+
+    def _piece_end(self, data: bytes, at: int) -> int:
+        """Choose how far to parse at once: to the end of a head, or of a body whose length is known, else a slice.
+
+        So a piece holds one request at most, and a request is few pieces.
+        """
+        if self._in_body and self._body_length > self._body_bytes:
+            return at + self._body_length - self._body_bytes
+        end = -1 if self._in_body else data.find(END_OF_HEAD, at, at + limits.READ_TURN_BYTES)
+        return at + limits.READ_SLICE_BYTES if end < 0 else end + len(END_OF_HEAD)
 
     def _feed(self, piece: bytes) -> int:
         """Parse a piece; returns how many of its bytes were used: all, but for an offer of another protocol."""
@@ -191,7 +222,7 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
     def on_message_begin(self) -> None:
         """Begin a request."""
         self._fields, self._uri, self._body, self._version = [], b"", [], ""
-        self._head_bytes = self._body_bytes = self._chunks = 0
+        self._head_bytes = self._body_bytes = self._body_length = self._chunks = 0
         self._in_head, self._asks = True, False
         self._since = self._server.now()
 
@@ -209,12 +240,12 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
         if self._parser.should_upgrade() and self._parser.get_method() != b"CONNECT":
             return  # read again, see `_feed`
         self._in_head, self._in_body = False, True
-        self._since = self._server.now()
+        self._since, self._head = self._server.now(), self._fields
         if len(self._uri) + sum(len(name) + len(value) + 4 for name, value in self._fields) > limits.HEADER_BYTES_MAX:
             raise _head_too_large()
-        self._headers = _headers(self._fields)
+        self._headers = headers = _headers(self._fields)
         self._version = version = self._parser.get_http_version()
-        coding, length = self._headers.get("Transfer-Encoding"), self._headers.get("Content-Length", "0")
+        coding, length = headers.get("transfer-encoding"), int(headers.get("content-length") or 0)
         if version not in VERSIONS:
             raise _refusal(f"HTTP/{version} is not served here")
         if self._parser.get_method() == b"CONNECT":
@@ -223,12 +254,12 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
             raise _refusal("the request target holds bytes that are not ASCII")
         if coding is not None and (coding.lower() != "chunked" or version == "1.0"):
             raise _refusal("Transfer-Encoding must be chunked, in HTTP/1.1")
-        if version == "1.1" and len(self._headers.get_list("Host")) != 1:
+        if version == "1.1" and sum(name.lower() == b"host" for name, _ in self._fields) != 1:
             raise _refusal("it must name its Host once")
-        expects = version == "1.1" and "Expect" in self._headers
-        if int(length) > (limits.BODY_BYTES_MAX if expects else limits.DRAINED_BYTES_MAX):
+        expects = version == "1.1" and "expect" in headers
+        if length > (limits.BODY_BYTES_MAX if expects else limits.DRAINED_BYTES_MAX):
             raise _body_too_large()
-        self._asks = expects
+        self._asks, self._body_length = expects, length
         self._tell_to_send()
 
     def on_chunk_header(self) -> None:
@@ -255,7 +286,7 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
         method = self._parser.get_method().decode("ascii")
         line = RequestStartLine(method, self._uri.decode("ascii"), f"HTTP/{self._version}")
         body, keep = b"".join(self._body), self._parser.should_keep_alive()
-        self._waiting.append(Request(line, self._headers, body[: limits.BODY_BYTES_MAX + 1], keep))
+        self._waiting.append(Request(line, self._headers, self._head, body[: limits.BODY_BYTES_MAX + 1], keep))
 
     def _tell_to_send(self) -> None:
         if self._asks and self._in_body and not (self._busy or self._waiting or self._over):
@@ -269,12 +300,24 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
         self._close_callback = callback
 
     def write_headers(self, start_line: Any, headers: HTTPHeaders, chunk: bytes | None = None) -> asyncio.Future[None]:
-        """Write the head of an answer, and what there is of its body."""
+        """Write the head of an answer, and what there is of its body (Tornado's ``HTTPConnection``)."""
         assert isinstance(start_line, ResponseStartLine), "a server answers"
         assert start_line.code in NO_BODY or "Content-Length" in headers, "every answer knows its length"
+        length = 0 if start_line.code in NO_BODY else int(headers["Content-Length"])
+        return self._begin_answer(start_line.code, start_line.reason, headers.get_all(), length, chunk or b"")
+
+    def answer(self, code: int, reason: str, headers: Iterable[tuple[str, str]], body: bytes) -> None:
+        """Write a whole answer; its length is added."""
+        fields = [*headers, ("Content-Length", str(len(body)))] if body else headers
+        self._begin_answer(code, reason, fields, len(body), body)
+        self.finish()
+
+    def _begin_answer(
+        self, code: int, reason: str, headers: Iterable[tuple[str, str]], length: int, chunk: bytes
+    ) -> asyncio.Future[None]:
         request = self._request
-        lines = [f"HTTP/1.1 {start_line.code} {start_line.reason}"]
-        lines += [f"{name}: {value}" for name, value in headers.get_all()]
+        lines = [f"HTTP/1.1 {code} {reason}"]
+        lines += [f"{name}: {value}" for name, value in headers]
         if request is None or not self._stays(request):
             lines.append("Connection: close")
         elif request.start_line.version == "HTTP/1.0":
@@ -284,9 +327,9 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
             self.abort()
             raise ValueError("a header holds the end of a line")
         content = head.encode("latin-1") + b"\r\n\r\n"
-        bodiless = start_line.code in NO_BODY or (request is not None and request.start_line.method == "HEAD")
-        self._owed = len(content) + (0 if bodiless else int(headers["Content-Length"]))
-        return self.write(content + (chunk or b""))
+        bodiless = request is not None and request.start_line.method == "HEAD"
+        self._owed = len(content) + (0 if bodiless else length)
+        return self.write(content + chunk)
 
     def write(self, chunk: bytes) -> asyncio.Future[None]:
         """Write more of the body."""
@@ -326,11 +369,7 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
         self._request = request
         handed_on = False
         try:
-            delegate: HTTPMessageDelegate = self._server.app.start_request(self, self)
-            delegate.headers_received(request.start_line, request.headers)
-            if request.body:
-                delegate.data_received(request.body)
-            delegate.finish()
+            self._server.take(self, request)
             handed_on = True
         except HTTPInputError as error:
             self._request = None
@@ -386,15 +425,10 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
         self._transport.abort()
 
 
-def _headers(fields: list[tuple[bytes, bytes]]) -> HTTPHeaders:
-    """Make Tornado's headers of what llhttp has found well-formed, without checking each against the grammar again."""
-    headers = HTTPHeaders()
+def _headers(fields: list[tuple[bytes, bytes]]) -> Headers:
+    headers = Headers()
     for name, value in fields:
-        key, text = name.decode("latin-1"), value.decode("latin-1").strip(" \t")
-        if key in headers:
-            headers.add(key, text)
-        else:
-            headers[key] = text
+        headers.add(name.decode("latin-1"), value.decode("latin-1").strip(" \t"))
     return headers
 
 

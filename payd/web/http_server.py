@@ -11,20 +11,18 @@ import ssl
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from tornado.httputil import HTTPConnection, HTTPMessageDelegate
-
 from payd import limits
 from payd.errors import RequestError
-from payd.web.http_connection import HttpConnection
+from payd.web.http_connection import HttpConnection, Request
 
 
 class Door(Protocol):
-    """Whom requests are handed to: a Tornado application that can also refuse what is no request."""
+    """Whom requests are handed to: an application that can also refuse what is no request."""
 
-    def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
-        """Take one request (Tornado's ``HTTPServerConnectionDelegate``)."""
+    def take(self, connection: HttpConnection, request: Request) -> None:
+        """Take one request; must finish the connection's answer, now or later."""
 
-    def refuse(self, connection: HTTPConnection, error: RequestError) -> None:
+    def refuse(self, connection: HttpConnection, error: RequestError) -> None:
         """Answer what could not be read as a request; must finish the connection's answer."""
 
 
@@ -32,7 +30,6 @@ class HttpServer:
     """Serves HTTP/1.1 on bound sockets until it is drained and closed. One loop, one thread."""
 
     def __init__(self, app: Door, *, tls: ssl.SSLContext | None = None) -> None:
-        self.app = app
         self.draining = False
         self._tls = tls
         self._loop = asyncio.get_running_loop()
@@ -42,7 +39,7 @@ class HttpServer:
         self._sweeper: asyncio.TimerHandle | None = None
         self.now: Callable[[], float] = self._loop.time
         self.soon = self._loop.call_soon
-        self.refuse = app.refuse
+        self.take, self.refuse = app.take, app.refuse
         self.done: asyncio.Future[None] = self._loop.create_future()  # what is written is on its way: nobody waits
         self.done.set_result(None)
 

@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import asyncio
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
 import orjson
-from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, ResponseStartLine
 
 from payd import limits
 from payd.core.changes import new_discrepancy
@@ -27,7 +26,7 @@ from payd.models.notification import NotificationRecord, NotificationResult, Ope
 from payd.models.states import PaymentEvent
 from payd.plugin.settlement import Receipt
 from payd.web.answered import answered, begun, common_headers, log, request_id_of, where_of
-from payd.web.http_connection import HttpConnection
+from payd.web.http_connection import HttpConnection, Request
 from payd.web.services import Services
 
 JSON: Final = "application/json; charset=utf-8"
@@ -50,8 +49,8 @@ RESULT_OF_STEP: Final = {
 }
 
 
-class WechatCallbackController(HTTPMessageDelegate):
-    """POST /pay/notify/wechat: one callback, from its head to its answer.
+class WechatCallbackController:
+    """POST /pay/notify/wechat: one callback, from its request to its answer.
 
     Not a RequestHandler like the others: nothing of what that prepares is needed here, where the load is.
     """
@@ -63,24 +62,16 @@ class WechatCallbackController(HTTPMessageDelegate):
         #: What the books made of the callback; set when its row is made.
         self.verdict: NotificationResult | None = None
         self._connection = connection
-        self._body = b""
         self._answered = False  # an answer was begun: there is no second one
         self._over = False  # it is written
 
-    def headers_received(self, start_line: Any, headers: HTTPHeaders) -> None:
-        """Take the head."""
+    def take(self, request: Request) -> None:
+        """Begin to answer."""
         self._started = begun()
-        self._headers = headers
-        self.request_id = request_id_of(headers, self.services)
+        self._headers, self._body = request.headers, request.body
+        self.request_id = request_id_of(request.headers, self.services)
         self.services.in_flight.enter()
-
-    def data_received(self, chunk: bytes) -> None:
-        """Take a piece of the body."""
-        self._body += chunk
-
-    def finish(self) -> None:
-        """Begin to answer: the callback is here as a whole."""
-        task = asyncio.ensure_future(self._answer_it())
+        task = asyncio.get_running_loop().create_task(self._answer_it())
         _UNDER_WAY.add(task)
         task.add_done_callback(_UNDER_WAY.discard)
 
@@ -230,18 +221,19 @@ class WechatCallbackController(HTTPMessageDelegate):
         if self._answered:
             return
         self._answered = True
-        head = HTTPHeaders(common_headers())
+        head = common_headers()
         head["X-Request-Id"] = self.request_id
         if body:
-            head["Content-Type"], head["Content-Length"] = JSON, str(len(body))
-        self._connection.write_headers(ResponseStartLine("HTTP/1.1", status, HTTPStatus(status).phrase), head, body)
-        self._connection.finish()
+            head["Content-Type"] = JSON
+        self._connection.answer(status, _PHRASES[status], head.items(), body)
         self._over = True
         answered(
             self.services, "POST", self.route, status, started=self._started, request_id=self.request_id, key_id=None,
             told=self.told,
         )  # fmt: skip
 
+
+_PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 
 #: The loop itself remembers tasks weakly.
 _UNDER_WAY: Final[set[asyncio.Task[None]]] = set()

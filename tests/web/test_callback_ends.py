@@ -9,9 +9,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tornado.httputil import RequestStartLine
 
 from payd.errors import StorageUnavailable, VerificationError
+from payd.http_headers import Headers
 from payd.models.notification import OpenedNotification, Step
+from payd.web.http_connection import Request
 from payd.web.services import InFlight, RejectedRows
 from payd.web.wechat_callback_controller import WechatCallbackController
 
@@ -37,12 +40,10 @@ class Connection:
         self.finished = 0
         self.aborted = 0
 
-    def write_headers(self, start_line: Any, headers: Any, chunk: bytes) -> None:
+    def answer(self, code: int, reason: str, headers: Any, body: bytes) -> None:
         if self.breaks:
             raise self.breaks
-        self.statuses.append(start_line.code)
-
-    def finish(self) -> None:
+        self.statuses.append(code)
         self.finished += 1
 
     def abort(self) -> None:
@@ -87,9 +88,9 @@ async def end_of(
     )
     connection = connection or Connection()
     callback = WechatCallbackController(services, connection, "/pay/notify/wechat")  # type: ignore[arg-type]
-    callback.headers_received(None, {})  # type: ignore[arg-type]
+    line = RequestStartLine("POST", "/pay/notify/wechat", "HTTP/1.1")
+    callback.take(Request(line, Headers(), [], b"", keep_alive=True))
     assert in_flight.count == 1
-    callback.finish()
     async with asyncio.timeout(5):
         await in_flight.idle.wait()
         await asyncio.sleep(0)  # what stands behind the count

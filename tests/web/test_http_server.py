@@ -24,14 +24,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tornado.httputil import HTTPConnection, HTTPHeaders, ResponseStartLine
+from tornado.httputil import HTTPConnection
 from tornado.ioloop import IOLoop
 from tornado.testing import bind_unused_port
 from tornado.web import Application, RequestHandler
 
 from payd import limits
 from payd.errors import RequestError
-from payd.web.http_connection import HttpConnection
+from payd.web.http_connection import HttpConnection, Request, hand_over
 from payd.web.http_server import HttpServer
 
 PATIENCE_SECONDS = 10  # for what comes at once, on a slow machine
@@ -141,9 +141,10 @@ class Door(Application):
     def refuse(self, connection: HTTPConnection, error: RequestError) -> None:
         self.refused.append(error)
         status, content = 413 if error.code == "body_too_large" else 400, error.code.encode()
-        head = HTTPHeaders({"Content-Length": str(len(content))})
-        connection.write_headers(ResponseStartLine("HTTP/1.1", status, "Refused"), head, content)
-        connection.finish()
+        connection.answer(status, "Refused", [], content)
+
+    def take(self, connection: HttpConnection, request: Request) -> None:
+        hand_over(request, self.start_request(connection, connection))
 
     @property
     def uris(self) -> list[str | None]:
