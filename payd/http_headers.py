@@ -6,6 +6,7 @@ for what was found well-formed already, on the two paths under load: WeChat's ca
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -15,6 +16,14 @@ class Headers(dict[str, str]):
     """Field name in lower case -> value. Filled by ``add``; ``get`` and ``in`` take any spelling."""
 
     __slots__ = ()
+
+    @classmethod
+    def of(cls, fields: Mapping[str, str]) -> Headers:
+        """Take the fields of another mapping."""
+        headers = cls()
+        for name, value in fields.items():
+            headers.add(name, value)
+        return headers
 
     def add(self, name: str, value: str) -> None:
         """Take one field line."""

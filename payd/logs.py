@@ -14,7 +14,7 @@ import sys
 from collections.abc import MutableMapping
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any, Final, TextIO
+from typing import Any, Final, Protocol, TextIO
 
 import orjson
 import structlog
@@ -53,10 +53,9 @@ class _StdlibHandler(logging.Handler):
     """Carries Tornado's and asyncio's records into the same stream and form."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        logger = structlog.get_logger(record.name)
         known = record.levelname.lower() if record.levelname.lower() in LEVELS else "error"
         fields = {"error": repr(record.exc_info[1])} if record.exc_info and record.exc_info[1] else {}
-        getattr(logger, known)("log", text=record.getMessage()[:2000], **fields)
+        _voice.say(known, record.name, "log", {"text": record.getMessage()[:2000], **fields})
 
 
 class _OncePerTurn:
@@ -67,98 +66,114 @@ class _OncePerTurn:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._lines: list[str] = []
+        self._texts: list[str] = []
 
     def write(self, text: str) -> None:
-        """Keep a line for the end of this turn."""
-        self._lines.append(text)
-
-    def flush(self) -> None:
-        """Have the lines written: at the end of this turn, or now when no loop runs here."""
-        if len(self._lines) > 1:
+        """Keep a text for the end of this turn; it is written now when no loop runs here."""
+        self._texts.append(text)
+        if len(self._texts) > 1:
             return  # a write is on its way already
         try:
             asyncio.get_running_loop().call_soon(self._write_out)
         except RuntimeError:
             self._write_out()
 
+    def flush(self) -> None:
+        """Do nothing: what was written is on its way."""
+
     def _write_out(self) -> None:
-        lines, self._lines = self._lines, []
-        self._stream.write("".join(lines))
+        texts, self._texts = self._texts, []
+        self._stream.write("".join(texts))
         self._stream.flush()
 
 
-#: Raised by one whenever logging is set up anew: what a `PartLogger` remembers is then out of date.
-_era = 0
+class Voice(Protocol):
+    """Writes one event in one form."""
+
+    def say(self, level: str, part: str, event: str, members: dict[str, Any]) -> None:
+        """Write an event of a part of the program, if its level is wanted."""
+
+
+class _JsonLines:
+    """One JSON object a line. Written straight: every callback writes one, and structlog's layers cost more than it."""
+
+    def __init__(self, stream: TextIO, least: int) -> None:
+        self._stream = _OncePerTurn(stream)
+        self._least = least
+
+    def say(self, level: str, part: str, event: str, members: dict[str, Any]) -> None:
+        """Write a line; members that cannot be JSON are written as text, and half a surrogate is no reason to fail."""
+        if LEVELS[level] < self._least:
+            return
+        line = {"timestamp": datetime.now(UTC), "level": level, "logger": part, "event": event, **members}
+        scrub(None, level, line)
+        try:
+            text = orjson.dumps(line, default=str, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS).decode()
+        except TypeError:
+            text = orjson.dumps({"event": "unwritable", "level": level, "text": ascii(line)[:2000]}).decode()
+        self._stream.write(text + "\n")
+
+
+class _Readable:
+    """structlog's form for people at a terminal."""
+
+    def say(self, level: str, part: str, event: str, members: dict[str, Any]) -> None:
+        """Write an event."""
+        getattr(structlog.get_logger(), level)(event, part=part, **members)
+
+
+#: How the process speaks now; until `configure_logs`, readably.
+_voice: Voice = _Readable()
 
 
 class PartLogger:
     """Speaks in the name of one part of the program; follows `configure_logs` even when that comes later."""
 
-    __slots__ = ("_bound", "_era", "_part")
+    __slots__ = ("_part",)
 
     def __init__(self, part: str) -> None:
         self._part = part
-        self._bound: Any = None
-        self._era = -1
 
     def debug(self, event: str, **members: Any) -> None:
         """Say what helps to find a mistake."""
-        self._speaker().debug(event, **members)
+        _voice.say("debug", self._part, event, members)
 
     def info(self, event: str, **members: Any) -> None:
         """Say what happened."""
-        self._speaker().info(event, **members)
+        _voice.say("info", self._part, event, members)
 
     def warning(self, event: str, **members: Any) -> None:
         """Say what a person should look at."""
-        self._speaker().warning(event, **members)
+        _voice.say("warning", self._part, event, members)
 
     def error(self, event: str, **members: Any) -> None:
         """Say what failed."""
-        self._speaker().error(event, **members)
-
-    def _speaker(self) -> Any:
-        if self._era != _era:
-            self._bound, self._era = structlog.get_logger(part=self._part).bind(), _era
-        return self._bound
+        _voice.say("error", self._part, event, members)
 
 
 def configure_logs(*, level: str, form: str, stream: TextIO | None = None, colours: bool = False) -> None:
     """Set logging up for the process, once, before anything logs. ``form`` is ``json`` or ``console``."""
-    global _era
+    global _voice
     out = stream if stream is not None else sys.stderr
-    processors: list[Any]
     if form == "json":
-        processors = [_json_line]
+        _voice = _JsonLines(out, LEVELS[level])
     else:
-        processors = [
-            _name_the_part,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            scrub,
-            structlog.dev.ConsoleRenderer(colors=colours, pad_event_to=24),
-        ]
-    structlog.configure(
-        processors=processors,
-        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.WriteLoggerFactory(file=_OncePerTurn(out)),  # type: ignore[arg-type]
-        cache_logger_on_first_use=False,
-    )
-    _era += 1
+        _voice = _Readable()
+        structlog.configure(
+            processors=[
+                _name_the_part,
+                structlog.processors.add_log_level,
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+                scrub,
+                structlog.dev.ConsoleRenderer(colors=colours, pad_event_to=24),
+            ],
+            wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+            logger_factory=structlog.WriteLoggerFactory(file=_OncePerTurn(out)),  # type: ignore[arg-type]
+            cache_logger_on_first_use=False,
+        )
     root = logging.getLogger()
     root.handlers[:] = [_StdlibHandler()]
     root.setLevel(max(LEVELS[level], logging.WARNING))
-
-
-def _json_line(logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
-    """Do all that a line needs in one go (a structlog processor): every callback writes one."""
-    event = scrub(logger, method, _name_the_part(logger, method, event))
-    event["level"], event["timestamp"] = method, datetime.now(UTC)
-    try:
-        return orjson.dumps(event, default=str, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS).decode()
-    except TypeError:  # half a surrogate pair, a number beyond 64 bits: a line is no reason to fail
-        return orjson.dumps({"event": "unwritable", "level": method, "text": ascii(event)[:2000]}).decode()
 
 
 def get_logger(name: str) -> PartLogger:
@@ -168,6 +183,5 @@ def get_logger(name: str) -> PartLogger:
 
 def _name_the_part(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Call it ``logger`` in the line: structlog keeps that name of an argument for itself."""
-    if "part" in event:
-        event["logger"] = event.pop("part")
+    event["logger"] = event.pop("part")
     return event

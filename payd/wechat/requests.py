@@ -219,7 +219,7 @@ def _assert_bytes(text: str, most: int) -> None:
 
 def _assert_wire_value(value: object) -> None:
     if isinstance(value, str):
-        assert all(char <= _LAST_OF_THREE_BYTES for char in value), "WeChat takes no four-byte characters"
+        assert value.isascii() or max(value) <= _LAST_OF_THREE_BYTES, "WeChat takes no four-byte characters"
     elif isinstance(value, Mapping):
         for name, member in value.items():
             assert isinstance(name, str), "names are texts"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from payd.errors import VerificationError
+from payd.http_headers import Headers
 from payd.limits import CALLBACK_WINDOW_SECONDS
 from payd.wechat.keyring import PlatformKey
 
@@ -48,20 +49,15 @@ class SignatureHeaders:
 
 def read_signature_headers(headers: Mapping[str, str]) -> SignatureHeaders:
     """Take the four headers, whatever their case. Raises VerificationError ``headers``."""
-    values = [headers.get(name) for name in _REQUIRED]
-    kind = headers.get(TYPE_HEADER)
-    if None in values or kind is None:
-        lowered = {name.lower(): value for name, value in headers.items()}
-        values = [lowered.get(name.lower()) for name in _REQUIRED]
-        kind = lowered.get(TYPE_HEADER.lower())
+    fields = headers if isinstance(headers, Headers) else Headers.of(headers)
+    timestamp, nonce, signature, serial = values = [fields.get(name) or "" for name in _REQUIRED]
     missing = [name for name, value in zip(_REQUIRED, values, strict=True) if not value]
     if missing:
         raise VerificationError("headers", f"missing {', '.join(missing)}")
-    timestamp, nonce, signature, serial = (str(value) for value in values)
-    for value in (timestamp, nonce, signature, serial):
-        if not (value.isascii() and value.isprintable()):
-            raise VerificationError("headers", "a signature header is not printable ASCII")
-    if kind is not None and kind != SIGNATURE_TYPE:
+    together = "".join(values)
+    if not (together.isascii() and together.isprintable()):
+        raise VerificationError("headers", "a signature header is not printable ASCII")
+    if fields.get(TYPE_HEADER, SIGNATURE_TYPE) != SIGNATURE_TYPE:
         raise VerificationError("headers", "the signature type is not RSA with SHA-256")
     return SignatureHeaders(timestamp, nonce, signature, serial)
 

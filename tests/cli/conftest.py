@@ -35,7 +35,7 @@ def logs_as_before():
     handlers, level = logging.getLogger().handlers[:], logging.getLogger().level
     yield
     structlog.reset_defaults()
-    logs._era += 1  # loggers look again
+    logs._voice = logs._Readable()
     logging.getLogger().handlers[:] = handlers
     logging.getLogger().setLevel(level)
 

@@ -69,15 +69,18 @@ def _steps(text: str) -> tuple[Step, ...]:
 
 
 def _codec(hint: Any) -> tuple[Codec | None, Codec | None]:
-    """Find (encode, decode) for a type hint; None: the value is stored as it is. None values never get here."""
+    """Find (encode, decode) for a type hint; None: nothing is to be done. None values never get here.
+
+    Values go to SQLite as JSON, which has booleans and takes an Enum by its value.
+    """
     if get_origin(hint) in (Union, types.UnionType):
         (hint,) = (part for part in get_args(hint) if part is not type(None))
     if hint in (str, int):
         return None, None
+    if hint is bool:
+        return None, bool
     if hint is bytes:
         return bytes.decode, None
-    if hint is bool:
-        return int, bool
     if hint is datetime:
         return microseconds, moment
     if hint is date:
@@ -88,7 +91,7 @@ def _codec(hint: Any) -> tuple[Codec | None, Codec | None]:
         return json_text, orjson.loads
     assert isinstance(hint, type), hint
     assert issubclass(hint, StrEnum), hint
-    return str.__str__, {member.value: member for member in hint}.__getitem__
+    return None, {member.value: member for member in hint}.__getitem__
 
 
 class Mapper(Generic[R]):
