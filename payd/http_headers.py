@@ -28,9 +28,8 @@ class Headers(dict[str, str]):
     def add(self, name: str, value: str) -> None:
         """Take one field line."""
         name = name.lower()
-        known = self.setdefault(name, value)
-        if known is not value:
-            self[name] = f"{known},{value}"
+        known = super().get(name)
+        self[name] = value if known is None else f"{known},{value}"
 
     def get(self, name: str, default: T | None = None) -> str | T | None:  # type: ignore[override]
         """Find a value by its name in any spelling."""

@@ -10,7 +10,7 @@ from payd.http_headers import Headers
 
 NAMES = st.sampled_from(["A", "X-Two", "Wechatpay-Serial"])
 SPELLINGS = st.sampled_from([str.lower, str.upper, str.title, lambda name: name])
-LINES = st.lists(st.tuples(NAMES, SPELLINGS, st.text("abc ,;=", max_size=5)), max_size=6)
+LINES = st.lists(st.tuples(NAMES, SPELLINGS, st.text("abc,;=", max_size=5)), max_size=6)
 
 
 @given(LINES, NAMES, SPELLINGS)

@@ -1,4 +1,4 @@
-"""curl on the loop, over real sockets: every request gets its own whole answer or one failure that says what was sent."""
+"""curl on the loop, over real sockets: every request gets its whole answer, or one failure that says what was sent."""
 
 from __future__ import annotations
 
@@ -27,10 +27,12 @@ class Host:
     open_now: int = 0
     open_most: int = 0
     connections: int = 0
+    serving: list[asyncio.Task] = field(default_factory=list)
     held: asyncio.Event = field(default_factory=asyncio.Event)
     base: str = ""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.serving.append(asyncio.current_task())
         self.connections += 1
         self.open_now += 1
         self.open_most = max(self.open_most, self.open_now)
@@ -73,8 +75,8 @@ def run(request):
                     driver.close()
                 host.gate.set()
                 server.close()
-                while host.open_now:
-                    await asyncio.sleep(0)
+                await server.wait_closed()
+                await asyncio.gather(*host.serving, return_exceptions=True)
 
         loop = LOOPS[request.param]()
         try:
