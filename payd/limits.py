@@ -106,7 +106,8 @@ WEBHOOK_CONCURRENCY_MAX: Final = 16
 WRITE_QUEUE_MAX: Final = 4_096  # ChangeSets waiting for the writer; beyond it 503
 RECENT_ORDERS_MAX: Final = 8_192  # kept in memory after their commit, 5 KiB each: those of two hours at one a second
 WRITE_BATCH_MAX: Final = 256  # ChangeSets in one fsync
-COMMIT_ATTEMPTS_MAX: Final = 3  # decide again after StaleVersion, at most
+COMMIT_ATTEMPTS_MAX: Final = 3  # a command decides again after StaleVersion, at most
+CONTENDED_ATTEMPTS_MAX: Final = 50  # evidence and operators, whom nothing keeps apart: each round one of them lands
 JOURNAL_DETAIL_BYTES_MAX: Final = 8_192
 
 # -- workers ------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ async def resolve_discrepancy(
     storage: Storage, clock: Clock, discrepancy_id: str, *, note: str, by: str, request_id: str | None
 ) -> Discrepancy | None:
     """Close one with a note; None when there is none. One that is resolved already is returned as it is."""
-    for _ in range(limits.COMMIT_ATTEMPTS_MAX):
+    for _ in range(limits.CONTENDED_ATTEMPTS_MAX):
         found = await storage.load_discrepancy(discrepancy_id)
         if found is None or found.status is DiscrepancyStatus.RESOLVED:
             return found

@@ -1,6 +1,6 @@
 """The one room for evidence: whoever brings WeChat's word (callback, query, bill, close), it is applied here.
 
-Load, decide, commit; on StaleVersion load and decide again, at most three times. Nothing is announced, counted or
+Load, decide, commit; on StaleVersion load and decide again, one at a time. Nothing is announced, counted or
 acknowledged before the commit is on disk.
 """
 
@@ -25,6 +25,7 @@ from payd.models.idempotency import IdempotencyRecord
 from payd.models.notification import NotificationRecord, NotificationResult
 from payd.models.webhook import Announcement, Delivery
 from payd.models.wechat import Refused, Unclear
+from payd.plugin.turns import Turns
 from payd.ports import Clock, Storage, WechatPay
 
 #: Makes the deliveries of a decision: announcements, the order after it, now -> rows for the outbox.
@@ -79,6 +80,7 @@ class Settlement:
         self._announcer = announcer
         self._late_payment_policy = late_payment_policy
         self._on_delivery = on_delivery
+        self._turns = Turns()
         self._log = get_logger("payd.settlement")
 
     def word(self, source: Source, *, request_id: str | None = None, wechat_request_id: str | None = None) -> Word:
@@ -128,28 +130,46 @@ class Settlement:
         receipt: Receipt | None,
         without_policy: Callable[[OrderSnapshot, Word], Decision] | None = None,
     ) -> Decision | None:
-        for attempt in range(limits.COMMIT_ATTEMPTS_MAX):
-            snapshot = await load()
-            word = self.word(evidence.source, request_id=request_id, wechat_request_id=evidence.request_id)
-            if snapshot is None:
-                await self._unknown(evidence, unknown, word, receipt)
-                return None
-            decision = decide(snapshot, word)
-            try:
-                await self.commit(decision, word, receipt=receipt)
-            except (StaleVersion, AlreadyExists) as exc:
-                if exc.table == "refunds" and without_policy is not None:
+        try:
+            return await self._attempt(load, decide, evidence, unknown, request_id, receipt)
+        except (StaleVersion, AlreadyExists) as exc:
+            lost_against = exc.table
+        # Somebody else was quicker, perhaps one of many copies: from here on one of them at a time.
+        number = evidence.out_refund_no if isinstance(evidence, RefundEvidence) else evidence.out_trade_no
+        async with self._turns.of(evidence.out_trade_no or number):
+            for _ in range(limits.CONTENDED_ATTEMPTS_MAX):
+                if lost_against == "refunds" and without_policy is not None:
                     decide = without_policy  # the automatic refund's number is taken: the money is booked all the same
-                    continue
-                if exc.table == TRANSACTION_ID and isinstance(evidence, PaymentEvidence):
-                    decision = dispute_transaction(snapshot, evidence, word)
-                    await self.commit(decision, word, receipt=receipt)
-                    return decision
-                if attempt + 1 == limits.COMMIT_ATTEMPTS_MAX:
-                    raise StorageUnavailable("the order kept changing") from None
-                continue
-            return decision
-        raise AssertionError("the loop returns or raises")
+                try:
+                    return await self._attempt(load, decide, evidence, unknown, request_id, receipt)
+                except (StaleVersion, AlreadyExists) as exc:
+                    lost_against = exc.table
+        raise StorageUnavailable("the order kept changing")
+
+    async def _attempt(
+        self,
+        load: Callable[[], Any],
+        decide: Callable[[OrderSnapshot, Word], Decision],
+        evidence: PaymentEvidence | RefundEvidence,
+        unknown: DiscrepancyKind,
+        request_id: str | None,
+        receipt: Receipt | None,
+    ) -> Decision | None:
+        """Load, decide, commit. Raises StaleVersion or AlreadyExists: the books are not as they were loaded."""
+        snapshot = await load()
+        word = self.word(evidence.source, request_id=request_id, wechat_request_id=evidence.request_id)
+        if snapshot is None:
+            await self._unknown(evidence, unknown, word, receipt)
+            return None
+        decision = decide(snapshot, word)
+        try:
+            await self.commit(decision, word, receipt=receipt)
+        except AlreadyExists as exc:
+            if exc.table != TRANSACTION_ID or not isinstance(evidence, PaymentEvidence):
+                raise
+            decision = dispute_transaction(snapshot, evidence, word)
+            await self.commit(decision, word, receipt=receipt)
+        return decision
 
     async def _unknown(
         self,

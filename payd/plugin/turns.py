@@ -1,4 +1,4 @@
-"""Turns: within this process, one command at a time works on one number."""
+"""Turns: within this process, one at a time works on one number."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from contextlib import asynccontextmanager
 class Turns:
     """A lock for each number, made when wanted and forgotten when free.
 
-    It spares WeChat a second prepay that would void the first one's code_url. What must never happen twice does not
-    rest on it: that rests on the versions in the database.
+    Commands: it spares WeChat a second prepay that would void the first one's code_url. Evidence: many words about one
+    order do not race for ever. What must never happen twice does not rest on it: that rests on the versions in the
+    database.
     """
 
     def __init__(self) -> None:

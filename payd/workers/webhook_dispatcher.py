@@ -16,7 +16,7 @@ from typing import Final
 
 from payd.config import WebhookConfig
 from payd.errors import AlreadyExists, RequestError, StaleVersion, StorageError, StorageUnavailable
-from payd.limits import COMMIT_ATTEMPTS_MAX, PAGE_LIMIT_MAX, WEBHOOK_CONCURRENCY_MAX
+from payd.limits import COMMIT_ATTEMPTS_MAX, CONTENDED_ATTEMPTS_MAX, PAGE_LIMIT_MAX, WEBHOOK_CONCURRENCY_MAX
 from payd.models.changes import ChangeSet, Put
 from payd.models.webhook import Delivery, DeliveryStatus
 from payd.ports import Clock, Entropy, Position, Storage, WebhookAnswer, WebhookSender
@@ -107,7 +107,7 @@ class WebhookDispatcher:
         To an endpoint that said 410 this one delivery goes out all the same, and the endpoint stays off.
         Raises RequestError ``not_found``, StorageUnavailable.
         """
-        for _ in range(COMMIT_ATTEMPTS_MAX):
+        for _ in range(CONTENDED_ATTEMPTS_MAX):
             delivery = await self._storage.load_delivery(delivery_id)
             if delivery is None:
                 raise RequestError("not_found")

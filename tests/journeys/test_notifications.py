@@ -121,6 +121,46 @@ def test_a_refund_notice_in_any_order_ends_the_same(house):
     assert house.shown(number)["amount"]["refunded"] == 250
 
 
+def test_many_different_words_about_one_order_at_once_are_all_taken(house):
+    """Twelve refunds of one order end in the same moment: each callback is answered 204, and each refund has ended."""
+    number = house.paid(amount={"total": 1000})
+    house.act("switches", {"refund_outcome": "hold"})
+    refunds = [f"M{n:02d}{number[:20]}" for n in range(12)]
+    try:
+        for refund in refunds:
+            assert house.refund(number, 10, out_refund_no=refund).status == 201
+            house.act("clock", {"advance_seconds": 61})
+        unavailable = house.metric('payd_notifications_total{result="storage_unavailable"}')
+
+        with ThreadPoolExecutor(12) as pool:
+            list(pool.map(lambda refund: house.act(f"refunds/{refund}", {"status": "SUCCESS", "wait": True}), refunds))
+    finally:
+        house.act("switches", {"refund_outcome": "SUCCESS"})
+
+    attempts = [a["status"] for n in house.book(number)["notifications"] for a in n["attempts"]]
+    assert set(attempts) == {204}
+    assert house.shown(number)["amount"]["refunded"] == 120
+    assert house.metric('payd_notifications_total{result="storage_unavailable"}') == unavailable
+
+
+def test_many_contradictions_of_one_order_are_resolved_at_once(house):
+    """Ten people close ten contradictions of one order: each is told that it is done, and each note stands."""
+    number = lost_payment(house)
+    for fen in range(2, 12):
+        house.resend(number, tamper={"amount.total": fen})
+    found = house.call("GET", "/pay/discrepancies?status=open&limit=100").json["discrepancies"]
+    paths = [f"/pay/discrepancies/{d['id']}/resolve" for d in found if d["out_trade_no"] == number]
+
+    with ThreadPoolExecutor(10) as pool:
+        answers = list(pool.map(lambda path: house.call("POST", path, {"note": path}), paths))
+
+    assert [answer.status for answer in answers] == [200] * 10
+    notes = [
+        e["detail"]["note"] for e in house.events(number) if e["subject"] == "discrepancy" and "note" in e["detail"]
+    ]
+    assert sorted(notes) == sorted(paths)
+
+
 def test_one_transaction_never_pays_two_orders(house):
     """WeChat's number stands on another order already: nothing moves, a discrepancy opens, 204."""
     first = house.paid()
