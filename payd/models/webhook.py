@@ -32,7 +32,7 @@ class WebhookEvent(StrEnum):
 class Announcement:
     """Something to tell the merchant, as a decision makes it: no endpoint yet.
 
-    ``object_key`` orders deliveries to one endpoint (the out_trade_no or out_refund_no).
+    ``object_key`` orders deliveries to one endpoint: all that is told about an order and its refunds.
     """
 
     event: WebhookEvent
@@ -42,8 +42,8 @@ class Announcement:
 
     @property
     def object_key(self) -> str:
-        """The number of the object spoken of."""
-        return self.out_refund_no or self.out_trade_no
+        """The number of the order spoken of, also when it is about a refund of it."""
+        return self.out_trade_no
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

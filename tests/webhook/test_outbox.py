@@ -96,13 +96,13 @@ def test_the_body_has_type_timestamp_and_data(snapshot: OrderSnapshot) -> None:
     assert "茶".encode() in made.payload
 
 
-def test_a_refund_event_is_ordered_by_its_refund(snapshot: OrderSnapshot) -> None:
-    """What is told about one refund keeps its order; it does not wait for what is told about the order."""
+def test_a_refund_event_waits_for_what_is_told_about_its_order(snapshot: OrderSnapshot) -> None:
+    """A receiver hears that an order was paid before it hears that some of it went back."""
     told = [announcement(WebhookEvent.REFUND_ABNORMAL, "R1")]
 
     (made,) = outbox(endpoint("https://a.example/hook")).deliveries(told, snapshot, now=NOW, disabled=frozenset())
 
-    assert (made.object_key, made.out_trade_no, made.out_refund_no) == ("R1", "P20261123", "R1")
+    assert (made.object_key, made.out_trade_no, made.out_refund_no) == ("P20261123", "P20261123", "R1")
 
 
 @pytest.mark.parametrize("event", list(WebhookEvent))
