@@ -70,7 +70,7 @@ def check_timestamp(headers: SignatureHeaders, *, now: float) -> None:
     text = headers.timestamp
     if not text.isdigit() or len(text) > _TIMESTAMP_DIGITS_MAX:
         raise VerificationError("timestamp", "the timestamp is no number of seconds")
-    if abs(now - int(text)) > CALLBACK_WINDOW_SECONDS:
+    if abs(int(now) - int(text)) > CALLBACK_WINDOW_SECONDS:  # both in whole seconds: the window is alike on both sides
         raise VerificationError("timestamp", f"signed {now - int(text):+.0f} s ago; is this machine's clock right?")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from payd.errors import VerificationError
 from payd.wechat.keyring import PlatformKey
+from payd.wechat.verification import SignatureHeaders, check_timestamp
 
 PRIVATE = rsa.generate_private_key(65537, 2048)
 OTHER = rsa.generate_private_key(65537, 2048)
@@ -112,3 +114,13 @@ def test_a_changed_byte_under_the_padding_is_judged_as_the_library_judges(at, ch
     signature = raw(bytes(block))
 
     assert payd_says(signature, TEXT) is library_says(signature, TEXT)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.001, 0.999])
+@pytest.mark.parametrize("away, inside", [(-301, False), (-300, True), (0, True), (300, True), (301, False)])
+def test_the_window_is_alike_on_both_sides(away, inside, fraction):
+    """Five minutes past or future, counted in whole seconds as the header counts: the second's fraction is nobody's."""
+    headers = SignatureHeaders(timestamp=str(1_700_000_000 + away), nonce="n", signature="s", serial="x")
+
+    with contextlib.nullcontext() if inside else pytest.raises(VerificationError):
+        check_timestamp(headers, now=1_700_000_000 + fraction)
