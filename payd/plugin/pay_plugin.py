@@ -5,7 +5,7 @@ Every method leaves a state from which the same request, or the reconciler, can 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -156,7 +156,9 @@ class PayPlugin:
         word = self._settlement.word(Source.API, request_id=request_id)
         payable = is_payable(snapshot.order, snapshot.payment.status, word)
         if not payable or has_fresh_parameters(snapshot, word.at) or snapshot.payment.close_requested:
-            return await self._answer(snapshot, REPEAT, number, call, render)
+            refused = snapshot.payment.status is PaymentState.FAIL and snapshot.payment.wechat_code is not None
+            outcome = REFUSED if refused and _is_carried_on(call) else REPEAT
+            return await self._answer(snapshot, outcome, number, call, render)
         counts = False
 
         def resubmit(now_is: OrderSnapshot, said: Word) -> Decision:
@@ -277,15 +279,12 @@ class PayPlugin:
 
         Returns the order and, when WeChat could not be understood, what was heard. Never raises for WeChat's sake.
         """
-        payment = snapshot.payment
-        if payment.status is not PaymentState.PROCESSING or not self._asking.may_ask(payment.out_trade_no):
+        number = snapshot.order.out_trade_no
+        if snapshot.payment.status is not PaymentState.PROCESSING:
             return snapshot, None
-        try:
-            said = await self._settlement.ask_payment(payment.out_trade_no, request_id=request_id)
-        except StorageUnavailable:
-            return snapshot, UNWRITTEN
-        after = await self._storage.load_order(payment.out_trade_no)
-        return after or snapshot, said if isinstance(said, (Refused, Unclear)) else None
+        if not self._asking.may_ask(number):
+            return snapshot, self._asking.trouble(number)
+        return await self._refresh(snapshot, number, self._settlement.ask_payment(number, request_id=request_id))
 
     async def query_refund(
         self, snapshot: OrderSnapshot, out_refund_no: str, *, request_id: str
@@ -293,14 +292,25 @@ class PayPlugin:
         """Refresh one refund that is still open, by the same rule."""
         refund = snapshot.refund(out_refund_no)
         assert refund is not None, "loaded by this refund"
-        if refund.status is not RefundState.REFUNDING or not self._asking.may_ask(f"refund {out_refund_no}"):
+        asked = f"refund {out_refund_no}"
+        if refund.status is not RefundState.REFUNDING:
             return snapshot, None
+        if not self._asking.may_ask(asked):
+            return snapshot, self._asking.trouble(asked)
+        return await self._refresh(snapshot, asked, self._settlement.ask_refund(out_refund_no, request_id=request_id))
+
+    async def _refresh(
+        self, snapshot: OrderSnapshot, asked: str, question: Awaitable[Decision | Refused | Unclear | None]
+    ) -> tuple[OrderSnapshot, Refused | Unclear | None]:
+        """Await a question to WeChat and load the order anew."""
         try:
-            said = await self._settlement.ask_refund(out_refund_no, request_id=request_id)
+            said = await question
         except StorageUnavailable:
+            self._asking.heard(asked, UNWRITTEN)
             return snapshot, UNWRITTEN
-        after = await self._storage.load_order(snapshot.order.out_trade_no)
-        return after or snapshot, said if isinstance(said, (Refused, Unclear)) else None
+        trouble = said if isinstance(said, (Refused, Unclear)) else None
+        self._asking.heard(asked, trouble)
+        return await self._storage.load_order(snapshot.order.out_trade_no) or snapshot, trouble
 
     async def close(
         self, out_trade_no: str, *, request_id: str | None, source: Source = Source.API
@@ -441,12 +451,13 @@ class PayPlugin:
             complaints = [Complaint(field, "differs from the refund that has this number") for field in differing]
             raise RequestError("out_refund_no_used", complaints=complaints, out_refund_no=number)
         was_open = refund.status is RefundState.REFUNDING
+        ends_here = was_open or _is_carried_on(call)
         if was_open and refund.outcome == "unknown":
             try:
                 snapshot, _ = await self.carry_on_refund(snapshot, number, request_id=request_id)
             except StorageUnavailable:  # it may have been sent: what became of it is found by asking
                 return Answer(*render(snapshot, UNKNOWN))
-        outcome = _refund_outcome(snapshot, number, REPEAT, was_open=was_open)
+        outcome = _refund_outcome(snapshot, number, REPEAT, was_open=ends_here)
         return await self._answer(snapshot, outcome, number, call, render)
 
     async def carry_on_refund(
@@ -554,6 +565,14 @@ class PayPlugin:
 
 def _keep_asking(snapshot: OrderSnapshot, word: Word) -> Decision:
     return keep_asking(snapshot, word, result="waiting")
+
+
+def _is_carried_on(call: KeyedCall | None) -> bool:
+    """Tell whether a key's first request had no final answer yet: then the end is told as that request would have.
+
+    Whether the refusal was heard by this request or by the reconciler in between must make no difference to its key.
+    """
+    return call is not None and call.subject_id is not None
 
 
 def _refund_of(snapshot: OrderSnapshot, out_refund_no: str) -> Refund:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.journeys.house import http_call
+from tests.journeys.house import http_call, until
 
 
 def key():
@@ -102,6 +102,26 @@ def test_a_definite_refusal_finishes_the_key(house):
     assert (first.status, again.status) == (422, 422)
     assert first.raw == again.raw
     assert again.headers["idempotency-replayed"] == "true"
+
+
+def test_a_refusal_that_the_reconciler_heard_finishes_the_key_as_the_request_would_have(house):
+    """202 first; WeChat refuses while nobody waits; the repeat is told 422, not that all is well, and so for ever."""
+    headers, number = key(), house.paid()
+    house.fault("refund", "reset_before")
+    first = house.refund(number, 100, out_refund_no="HEARD1", headers=headers)
+    house.fault("refund", "user_account_abnormal")
+    house.act("clock", {"advance_seconds": 61})
+    until(lambda: house.shown(number)["refunds"][0]["status"] == "REFUND_FAIL", "the refusal")
+
+    told = house.refund(number, 100, out_refund_no="HEARD1", headers=headers)
+    replay = house.refund(number, 100, out_refund_no="HEARD1", headers=headers)
+    stranger = house.refund(number, 100, out_refund_no="HEARD1")
+
+    assert first.status == 202
+    assert (told.status, told.json["code"]) == (422, "wechat_refused")
+    assert told.json["wechat"]["code"] == "USER_ACCOUNT_ABNORMAL"
+    assert (replay.status, replay.raw) == (422, told.raw)
+    assert (stranger.status, stranger.json["status"]) == (200, "REFUND_FAIL")  # a repeat without a key (contract 1.3)
 
 
 @pytest.mark.parametrize("value", ["", "é", "x" * 256])

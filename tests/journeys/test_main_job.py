@@ -111,6 +111,19 @@ def test_a_query_while_wechat_is_away_says_so(house):
     assert seen["wechat_error"]["code"]
 
 
+def test_a_query_right_behind_a_failed_one_is_as_stale(house):
+    """WeChat is not asked again within three seconds; nothing newer is known, and the answer says so."""
+    number = house.create().json["out_trade_no"]
+    house.fault("query", "system_error")
+    asked = house.calls().get("query", {"requests": 0})["requests"]
+
+    answers = [house.query(number) for _ in range(3)]
+
+    assert [answer["stale"] for answer in answers] == [True] * 3
+    assert len({answer["wechat_error"]["code"] for answer in answers}) == 1
+    assert house.calls()["query"]["requests"] == asked + 1
+
+
 def test_a_refusal_of_wechats_fails_the_order_with_its_words(house):
     """422 with WeChat's code and request id; order FAILED, payment FAIL; a repeat shows it with null parameters."""
     number = "REFUSED001"
