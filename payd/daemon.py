@@ -311,8 +311,7 @@ async def serve(config: Config, config_path: Path, *, ready: Callable[[str], Non
         raise ConfigError([_cannot_listen(config.server.host, config.server.port, exc)]) from exc
     port = sockets[0].getsockname()[1]
     scheme = "https" if config.server.tls_cert_path else "http"
-    own_host = "127.0.0.1" if config.server.host in ("0.0.0.0", "::", "") else config.server.host  # noqa: S104
-    notify_url = f"{scheme}://{own_host}:{port}/pay/notify/wechat"
+    notify_url = f"{scheme}://{_reachable(config.server.host)}:{port}/pay/notify/wechat"
     async with open_gateway(config, notify_url=notify_url, with_simulator=True) as gateway:  # noqa: SIM117
         async with open_parts(config, gateway) as parts:
             in_flight = InFlight()
@@ -325,12 +324,22 @@ async def serve(config: Config, config_path: Path, *, ready: Callable[[str], Non
             for worker in workers:
                 worker.start()
                 worker.kick()
-            where = f"{scheme}://{config.server.host}:{port}"
+            where = f"{scheme}://{_in_url(config.server.host)}:{port}"
             simulator = f", simulator {gateway.simulator_url}" if gateway.simulator_url else ""
             async with operator_socket(parts, socket_path(config.storage.path)):
                 ready(f"payd {__version__} listening on {where} (mode {config.mode}{simulator})")
                 await stop.wait()
                 return await _drain(server, in_flight, workers)
+
+
+def _in_url(host: str) -> str:
+    """Write a host as it stands in a URL: an IPv6 address in brackets (RFC 3986, 3.2.2)."""
+    return f"[{host}]" if ":" in host else host
+
+
+def _reachable(host: str) -> str:
+    """Name an address at which this machine reaches what listens on ``host``."""
+    return {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, _in_url(host))  # noqa: S104
 
 
 def _cannot_listen(host: str, port: int, error: OSError) -> Complaint:

@@ -202,6 +202,11 @@ class MemoryStorage:
         """Load a delivery."""
         return self._find(Delivery, delivery_id)
 
+    async def load_attempts(self, delivery_id: str) -> Sequence[DeliveryAttempt]:
+        """Load the attempts of a delivery, oldest first."""
+        found = [attempt for attempt in self._all(DeliveryAttempt) if attempt.delivery_id == delivery_id]
+        return sorted(found, key=lambda attempt: attempt.number)
+
     async def load_bill_run(self, bill_date: date, kind: BillKind) -> BillRun | None:
         """Load the run of a day."""
         return self._find(BillRun, bill_date, kind)

@@ -11,14 +11,13 @@ import orjson
 from tornado.httputil import HTTPServerRequest
 from tornado.web import Application, RequestHandler, _HandlerDelegate
 
-from payd.errors import RequestError
-from payd.web.answered import common_headers, log
+from payd.web.answered import common_headers, log, request_id_of
 from payd.web.base_controller import PROBLEM, BaseController, MethodNotAllowedController, NotFoundController
-from payd.web.http_connection import HttpConnection, Request, hand_over
+from payd.web.http_connection import HttpConnection, Refusal, Request, hand_over
 from payd.web.metrics_controller import MetricsController
 from payd.web.operator_controller import OperatorController
 from payd.web.pay_controller import PayController
-from payd.web.problems import problem_document
+from payd.web.problems import language_of, problem_document
 from payd.web.routes import PUBLIC, ROUTES, Route
 from payd.web.services import Services
 from payd.web.wechat_callback_controller import WechatCallbackController
@@ -109,15 +108,16 @@ class PaydApplication(Application):
         assert controller is not None, "callbacks do not come here"
         return self._delegate(request, controller, route, path)
 
-    def refuse(self, connection: HttpConnection, error: RequestError) -> None:
+    def refuse(self, connection: HttpConnection, refusal: Refusal) -> None:
         """Answer what could not be read as a request, as every refusal is answered."""
-        services, request_id = self.services, self.services.entropy.token_hex(12)
-        status, headers, body = problem_document(error, request_id=request_id, language="en")
+        services, said = self.services, refusal.headers
+        request_id, language = request_id_of(said, services), language_of(said.get("Accept-Language"))
+        status, headers, body = problem_document(refusal.error, request_id=request_id, language=language)
         head = {**common_headers(), **headers, "Content-Type": PROBLEM, "X-Request-Id": request_id}
         connection.answer(status, http.HTTPStatus(status).phrase, head.items(), orjson.dumps(body))
         services.metrics.answered(UNKNOWN_ROUTE.path, "other", status, 0.0)
         log.info("answered", route=UNKNOWN_ROUTE.path, status=status, request_id=request_id,
-                 error=" ".join(complaint.issue for complaint in error.complaints))  # fmt: skip
+                 error=" ".join(complaint.issue for complaint in refusal.error.complaints))  # fmt: skip
 
     def _delegate(
         self,

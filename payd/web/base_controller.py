@@ -147,6 +147,10 @@ class NotFoundController(BaseController):
         """Refuse before any method is looked at."""
         self.refuse(RequestError("not_found", path=self.request.path[:200]))
 
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Refuse alike when Tornado knows not even the method."""
+        self.prepare()
+
 
 class MethodNotAllowedController(BaseController):
     """Answers a known path asked with another method: 405 with the methods that are allowed."""
@@ -161,6 +165,10 @@ class MethodNotAllowedController(BaseController):
     def prepare(self) -> None:
         """Refuse."""
         self.refuse(RequestError("method_not_allowed", method=self.request.method, allowed=", ".join(self.allowed)))
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Refuse alike when Tornado knows not even the method."""
+        self.prepare()
 
     def answer(self, status: int, body: bytes, content_type: str = JSON) -> None:
         """Finish with the Allow header (RFC 9110, 15.5.6)."""

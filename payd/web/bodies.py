@@ -16,7 +16,7 @@ from payd import limits
 from payd.errors import Complaint, RequestError
 from payd.models.order import CreateCommand
 from payd.models.refund import RefundCommand
-from payd.web.body_models import Body, CloseBody, CreateBody, RefundBody, ResolveBody
+from payd.web.body_models import Body, CloseBody, CreateBody, NoMembers, RefundBody, ResolveBody
 from payd.web.issues import issue
 from payd.web.strict_json import JsonError, read_json
 from payd.web.validation import complaints_of
@@ -170,6 +170,6 @@ def canonical_body(body: BaseModel) -> bytes:
 
 
 __all__ = [
-    "CloseBody", "CreateBody", "RefundBody", "ResolveBody", "canonical_body", "create_command", "parse_body",
-    "refund_command",
+    "CloseBody", "CreateBody", "NoMembers", "RefundBody", "ResolveBody", "canonical_body", "create_command",
+    "parse_body", "refund_command",
 ]  # fmt: skip

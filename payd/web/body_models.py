@@ -322,6 +322,10 @@ class RefundBody(Body):
     metadata: Metadata | None = None
 
 
+class NoMembers(Body):
+    """What needs no body may have an empty one."""
+
+
 class ResolveBody(Body):
     """POST /pay/discrepancies/{id}/resolve."""
 

@@ -51,6 +51,14 @@ class Request:
     keep_alive: bool
 
 
+@dataclass(slots=True)
+class Refusal:
+    """What could not be read as a request, and its headers as far as they were understood."""
+
+    error: RequestError
+    headers: Headers
+
+
 def hand_over(request: Request, delegate: HTTPMessageDelegate) -> None:
     """Give a request to a delegate of Tornado's, with headers as Tornado has them.
 
@@ -84,8 +92,9 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
         self._server = server
         self._parser = HttpRequestParser(self)
         self._transport: asyncio.Transport
-        self._waiting: deque[Request | RequestError] = deque()
+        self._waiting: deque[Request | Refusal] = deque()
         self._fields: list[tuple[bytes, bytes]] = []
+        self._headers = Headers()  # of the request that is read, once its head is whole
         self._body: list[bytes] = []
         self._request: Request | None = None
         self._close_callback: Callable[[], None] | None = None
@@ -221,7 +230,7 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
 
     def on_message_begin(self) -> None:
         """Begin a request."""
-        self._fields, self._uri, self._body, self._version = [], b"", [], ""
+        self._fields, self._headers, self._uri, self._body, self._version = [], Headers(), b"", [], ""
         self._head_bytes = self._body_bytes = self._body_length = self._chunks = 0
         self._in_head, self._asks = True, False
         self._since = self._server.now()
@@ -362,7 +371,7 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
             return
         request = self._waiting.popleft()
         self._busy, self._owed = True, -1
-        if isinstance(request, RequestError):
+        if isinstance(request, Refusal):
             self._request = None
             self._server.refuse(self, request)
             return
@@ -373,7 +382,7 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
             handed_on = True
         except HTTPInputError as error:
             self._request = None
-            self._server.refuse(self, _refusal(str(error)))
+            self._server.refuse(self, Refusal(_refusal(str(error)), request.headers))
             handed_on = True
         finally:
             if not handed_on:  # a mistake of ours: nobody would ever answer
@@ -383,7 +392,7 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
         """Answer, in its turn, what is no request; nothing after it can be understood."""
         self._last = True
         self._in_head = self._in_trailers = self._in_body = False
-        self._waiting.append(error)
+        self._waiting.append(Refusal(error, self._headers or _headers(self._fields)))
 
     def _hang_up(self) -> None:
         """Close so that the answer arrives: closing on a client that still sends would destroy it (RFC 9112, 9.6)."""

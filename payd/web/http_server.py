@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from payd import limits
-from payd.errors import RequestError
-from payd.web.http_connection import HttpConnection, Request
+from payd.web.http_connection import HttpConnection, Refusal, Request
 
 
 class Door(Protocol):
@@ -22,7 +21,7 @@ class Door(Protocol):
     def take(self, connection: HttpConnection, request: Request) -> None:
         """Take one request; must finish the connection's answer, now or later."""
 
-    def refuse(self, connection: HttpConnection, error: RequestError) -> None:
+    def refuse(self, connection: HttpConnection, refusal: Refusal) -> None:
         """Answer what could not be read as a request; must finish the connection's answer."""
 
 

@@ -10,7 +10,7 @@ from payd.errors import RequestError
 from payd.ports import Position
 from payd.web import queries, views
 from payd.web.base_controller import BaseController
-from payd.web.bodies import ResolveBody, parse_body
+from payd.web.bodies import NoMembers, ResolveBody, parse_body
 
 
 class OperatorController(BaseController):
@@ -68,8 +68,11 @@ class OperatorController(BaseController):
 
     async def resend_delivery(self, id: str) -> None:
         """Send one webhook again, under the same webhook-id."""
+        if self.request.body:  # none is needed; what is there must not say anything
+            parse_body(self.request.body, self.request.headers.get("Content-Type"), NoMembers)
         delivery = await self.services.resend(id)
-        self.answer_json(views.delivery_view(delivery, ()), 202)
+        attempts = await self.services.storage.load_attempts(id)
+        self.answer_json(views.delivery_view(delivery, attempts), 202)
 
     def _page(
         self,

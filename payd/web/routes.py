@@ -176,7 +176,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     ),
     Route(
         method="POST", path="/pay/deliveries/{id}/resend", scope="webhook_resend", operation_id="resend_delivery",
-        summary="Send a webhook again under the same webhook-id", problems=(*_ASKED, "not_found", "body_too_large"),
+        summary="Send a webhook again under the same webhook-id", problems=(*_COMMAND, "not_found"),
         success={202: Answer("It is due now", "DeliveryView")},
     ),
     Route(

@@ -93,7 +93,39 @@ def test_a_failing_endpoint_is_tried_again_under_the_same_id(house, receiver):
 
     assert [a["status"] for a in delivered["attempts"]] == [500, 200]
     assert sent_again.status == 202
+    assert [a["status"] for a in sent_again.json["attempts"]] == [500, 200]
     assert len({headers["Webhook-Id"] for headers, _ in receiver.got}) == 1
+
+
+def test_a_resend_says_nothing(house, receiver):
+    """It needs no body: an empty object is none, and what says anything is refused and sends nothing."""
+    house.paid()
+    delivered = until(lambda: deliveries(house, "delivered"), "the delivery")[0]
+    path = f"/pay/deliveries/{delivered['id']}/resend"
+
+    refused = [house.call("POST", path, body).status for body in ({"x": 1}, [], b"{{{")]
+    plain = house.call("POST", path, b"{}", **{"Content-Type": "text/plain"}).status
+    empty = house.call("POST", path, {}).status
+    until(lambda: len(receiver.got) == 2, "the resend")
+
+    assert refused == [400, 400, 400]
+    assert (plain, empty) == (415, 202)
+
+
+def test_a_refund_is_not_announced_before_its_order(house, receiver):
+    """The receiver was away for the payment: it hears of the payment first, whatever was ready before."""
+    receiver.status = 500
+    number = house.paid()
+    until(lambda: receiver.got, "the first try")
+    house.refund(number, 100)
+    until(lambda: house.shown(number)["amount"]["refunded"] == 100, "the refund")
+    assert {headers["Webhook-Id"] for headers, _ in receiver.got} == {receiver.got[0][0]["Webhook-Id"]}
+    receiver.status = 200
+    house.act("clock", {"advance_seconds": 10})
+
+    until(lambda: len(deliveries(house, "delivered")) == 2, "both")
+
+    assert [json.loads(body)["type"] for _, body in receiver.got][-2:] == ["order.paid", "refund.succeeded"]
 
 
 def deliveries(house, status):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import socket
+
 import pytest
 
 from payd.web import schemas
@@ -103,3 +106,25 @@ def test_a_refusal_has_the_members_of_a_problem(furnished):
         assert [error.field for error in problem.errors] == ["description", "amount.total"]
         assert answer.headers["content-type"].startswith("application/problem+json")
         assert answer.headers["x-request-id"] == problem.request_id
+
+
+@pytest.mark.parametrize("method", ["TRACE", "PROPFIND", "PUT"])
+@pytest.mark.parametrize("path, status", [("/nope", 404), ("/pay/create", 405)])
+def test_a_rare_method_is_answered_like_any_other(method, path, status, furnished):
+    """An unknown path is 404 whoever asks how; a known one is 405 and says what is allowed."""
+    answer = furnished.call(method, path)
+
+    assert (answer.status, answer.json["status"]) == (status, status)
+    assert answer.json["detail"] != answer.json["title"]
+    assert ("Allow" in answer.headers or "allow" in answer.headers) == (status == 405)
+
+
+def test_what_is_no_request_is_refused_in_the_callers_language_under_the_callers_id(furnished):
+    """The head could be read: its X-Request-Id and Accept-Language count, though it lacks its Host."""
+    with socket.create_connection(("127.0.0.1", furnished.port), timeout=10) as sock:
+        sock.sendall(b"GET /healthz HTTP/1.1\r\nX-Request-Id: mine\r\nAccept-Language: zh\r\n\r\n")
+        head, _, body = sock.makefile("rb").read().partition(b"\r\n\r\n")
+
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"\r\nX-Request-Id: mine\r\n" in head + b"\r\n"
+    assert (json.loads(body)["request_id"], json.loads(body)["title"].isascii()) == ("mine", False)

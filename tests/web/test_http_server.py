@@ -24,14 +24,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tornado.httputil import HTTPConnection
 from tornado.ioloop import IOLoop
 from tornado.testing import bind_unused_port
 from tornado.web import Application, RequestHandler
 
 from payd import limits
 from payd.errors import RequestError
-from payd.web.http_connection import HttpConnection, Request, hand_over
+from payd.web.http_connection import HttpConnection, Refusal, Request, hand_over
 from payd.web.http_server import HttpServer
 
 PATIENCE_SECONDS = 10  # for what comes at once, on a slow machine
@@ -138,9 +137,10 @@ class Door(Application):
         self.left: list[str] = []
         self.broken: list[BaseException] = []
 
-    def refuse(self, connection: HTTPConnection, error: RequestError) -> None:
-        self.refused.append(error)
-        status, content = 413 if error.code == "body_too_large" else 400, error.code.encode()
+    def refuse(self, connection: HttpConnection, refusal: Refusal) -> None:
+        self.refused.append(refusal.error)
+        code = refusal.error.code
+        status, content = 413 if code == "body_too_large" else 400, code.encode()
         connection.answer(status, "Refused", [], content)
 
     def take(self, connection: HttpConnection, request: Request) -> None:

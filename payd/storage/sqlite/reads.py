@@ -118,6 +118,10 @@ class SqliteReads:
         """Load a delivery."""
         return self._one(DELIVERIES, queries.DELIVERY, delivery_id)
 
+    async def load_attempts(self, delivery_id: str) -> Sequence[DeliveryAttempt]:
+        """Load the attempts of a delivery, oldest first."""
+        return await self._read(lambda connection: _attempts(connection, delivery_id))
+
     async def load_bill_run(self, bill_date: date, kind: BillKind) -> BillRun | None:
         """Load the run of a day."""
         return self._one(BILL_RUNS, queries.BILL_RUN, bill_date.isoformat(), kind.value)

@@ -162,6 +162,8 @@ async def test_deliveries_are_listed_with_their_attempts(storage, histories):
     assert [delivery.id for delivery, _ in listed] == ["d2", "d1"]
     assert [[attempt.number for attempt in attempts] for _, attempts in listed] == [[], [1, 2]]
     assert [two] == [d for d, _ in await storage.list_deliveries(DeliveryStatus.PENDING, limit=10, after=None)]
+    assert [attempt.number for attempt in await storage.load_attempts("d1")] == [1, 2]
+    assert list(await storage.load_attempts("d2")) == list(await storage.load_attempts("d3")) == []
 
 
 async def test_due_payments_oldest_first(storage, histories):
