@@ -12,6 +12,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
@@ -250,7 +251,8 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
             return  # read again, see `_feed`
         self._in_head, self._in_body = False, True
         self._since, self._head = self._server.now(), self._fields
-        if len(self._uri) + sum(len(name) + len(value) + 4 for name, value in self._fields) > limits.HEADER_BYTES_MAX:
+        size = sum(map(len, chain.from_iterable(self._fields))) + 4 * len(self._fields)
+        if len(self._uri) + size > limits.HEADER_BYTES_MAX:
             raise _head_too_large()
         self._headers = headers = _headers(self._fields)
         self._version = version = self._parser.get_http_version()
@@ -263,7 +265,7 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
             raise _refusal("the request target holds bytes that are not ASCII")
         if coding is not None and (coding.lower() != "chunked" or version == "1.0"):
             raise _refusal("Transfer-Encoding must be chunked, in HTTP/1.1")
-        if version == "1.1" and sum(name.lower() == b"host" for name, _ in self._fields) != 1:
+        if version == "1.1" and ("host" not in headers or _is_repeated(b"host", self._fields)):
             raise _refusal("it must name its Host once")
         expects = version == "1.1" and "expect" in headers
         if length > (limits.BODY_BYTES_MAX if expects else limits.DRAINED_BYTES_MAX):
@@ -439,6 +441,10 @@ def _headers(fields: list[tuple[bytes, bytes]]) -> Headers:
     for name, value in fields:
         headers.add(name.decode("latin-1"), value.decode("latin-1").strip(" \t"))
     return headers
+
+
+def _is_repeated(wanted: bytes, fields: list[tuple[bytes, bytes]]) -> bool:
+    return [name.lower() for name, _ in fields].count(wanted) > 1
 
 
 def _refusal(reason: str) -> RequestError:
