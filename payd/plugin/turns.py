@@ -42,7 +42,7 @@ class _Turn:
         lock.wanted += 1
         try:
             await lock.acquire()
-        except BaseException:
+        except asyncio.CancelledError:
             self._leave(lock)
             raise
 
