@@ -24,7 +24,8 @@ Progress = Callable[[str, int, int], None]
 PROGRESS_STEP: Final = 1_000
 
 _ORDER: Final = (
-    "out_trade_no, status, total_fen, reserved_fen, refunded_fen, late, journal_head, journal_length, transaction_id"
+    "out_trade_no, status, total_fen, reserved_fen, refunded_fen, late, journal_head, journal_length, transaction_id, "
+    "payer_total_fen, mchid, appid"
 )
 _LINE: Final = (
     "out_trade_no, position, subject, subject_id, from_state, to_state, source, at, request_id, wechat_request_id, "
@@ -34,8 +35,8 @@ _LINE: Final = (
 STREAMS: Final[dict[str, str]] = {
     "orders": f"SELECT {_ORDER} FROM orders ORDER BY out_trade_no",  # noqa: S608
     "payments": "SELECT out_trade_no, status FROM payments ORDER BY out_trade_no",
-    "refunds": "SELECT out_trade_no, out_refund_no, status, refund_fen, total_fen FROM refunds "
-    "INDEXED BY refunds_by_order ORDER BY out_trade_no",
+    "refunds": "SELECT out_trade_no, out_refund_no, status, refund_fen, total_fen, transaction_id, refund_id "
+    "FROM refunds INDEXED BY refunds_by_order ORDER BY out_trade_no",
     "journal": f"SELECT {_LINE} FROM journal ORDER BY out_trade_no, position",  # noqa: S608
     "ledger": "SELECT out_trade_no, posting_id, account, kind, amount_fen, out_refund_no FROM ledger_entries "
     "ORDER BY out_trade_no, posting_id",

@@ -1,4 +1,4 @@
-"""The audit of one order: its states against its journal, its refunds and its postings.
+"""The audit of one order: its states and WeChat's word against its journal, its refunds and its postings.
 
 Works on plain rows (``audit.STREAMS``): a damaged row must be reported, not fail to load.
 """
@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import orjson
 
+from payd.models.discrepancy import DiscrepancyKind
 from payd.models.evidence import Source
 from payd.models.journal import line_hash
 from payd.models.ledger import Account, PostingKind
@@ -61,6 +62,8 @@ def check_order(books: OrderBooks, findings: Findings) -> int:
     _check_coupling(books, findings)
     _check_chain(books, findings)
     _check_replay(books, findings)
+    _check_order_as_told(books, findings)
+    _check_refunds_as_told(books, findings)
     _check_refunds(books, findings)
     return _check_ledger(books, findings)
 
@@ -130,6 +133,63 @@ def _check_replay(books: OrderBooks, findings: Findings) -> None:
             findings.add("journal_replay", number, detail)
 
 
+#: What only WeChat's word on the payment fills, and its place in the order's row: what that word left out is null.
+_FILLED_BY_WORD: Final = {"transaction_id": 8, "payer_total_fen": 9}
+#: What the order had before, and its place: compared where the word speaks of it.
+_SPOKEN_OF: Final = {"mchid": 10, "appid": 11}
+
+
+def _check_order_as_told(books: OrderBooks, findings: Findings) -> None:
+    """Compare the order with WeChat's word. An unreadable detail is the chain's finding and not told again."""
+    told = _payment_word(books)
+    if told is None:
+        return
+    for member, place in (_FILLED_BY_WORD | _SPOKEN_OF).items():
+        stored, said = books.order[place], told.get(member)
+        if stored != said and (member in told or member in _FILLED_BY_WORD):
+            findings.add("as_told", books.order[0], f"{member} is {stored}, the journal says {said}")
+
+
+def _check_refunds_as_told(books: OrderBooks, findings: Findings) -> None:
+    """Compare each refund with the order, whose transaction never changes once it is known, and with WeChat's word."""
+    paid = books.order[8]
+    told = _told_refund_ids(books)
+    for _, refund_no, _, _, _, transaction_id, refund_id in books.refunds:
+        if transaction_id != paid:
+            findings.add("as_told", refund_no, f"transaction_id is {transaction_id}, its order's is {paid}")
+        if refund_id != told.get(refund_no, refund_id):
+            findings.add("as_told", refund_no, f"refund_id is {refund_id}, the journal says {told[refund_no]}")
+
+
+def _payment_word(books: OrderBooks) -> dict[str, Any] | None:
+    """Find the detail of the line by which money came, in time or late. Empty: none came; None: it cannot be read."""
+    number = books.order[0]
+    for line in books.journal:
+        subject, subject_id, to_state = line[2], line[3], line[5]
+        if subject == "payment" and to_state == PaymentState.SUCCESS.value:
+            return _detail(line)
+        # A note on a discrepancy names the kind as well, but stands under the discrepancy's own id.
+        if subject == "discrepancy" and subject_id == number:
+            detail = _detail(line)
+            if detail is None or detail.get("kind") == DiscrepancyKind.LATE_PAYMENT.value:
+                return detail
+    return {}
+
+
+def _told_refund_ids(books: OrderBooks) -> dict[str, Any]:
+    """Collect the refund_id under which WeChat spoke of each refund, where the journal has one."""
+    details = ((line[3], _detail(line)) for line in books.journal if line[2] == "refund")
+    return {refund_no: detail["refund_id"] for refund_no, detail in details if detail and "refund_id" in detail}
+
+
+def _detail(line: Sequence[Any]) -> dict[str, Any] | None:
+    try:
+        detail = orjson.loads(line[10])
+    except ValueError:
+        return None
+    return detail if isinstance(detail, dict) else None
+
+
 def _check_refunds(books: OrderBooks, findings: Findings) -> None:
     number, status, total, reserved, refunded, late = books.order[:6]
     alive = sum(refund[3] for refund in books.refunds if refund[2] != RefundState.REFUND_FAIL.value)
@@ -181,7 +241,7 @@ def _expected(books: OrderBooks) -> dict[str, dict[str, int]]:
     if status == OrderState.PAID.value or late:
         kind = PostingKind.LATE_PAYMENT_RECEIVED if late else PostingKind.PAYMENT_RECEIVED
         book(kind, number, Account.WECHAT_RECEIVABLE, earned, total)
-    for _, refund_no, state, fen, _ in books.refunds:
+    for _, refund_no, state, fen in (refund[:4] for refund in books.refunds):
         book(PostingKind.REFUND_RESERVED, refund_no, earned, Account.REFUNDS_RESERVED, fen)
         if state == RefundState.REFUND_SUCCESS.value:
             book(PostingKind.REFUND_SETTLED, refund_no, Account.REFUNDS_RESERVED, Account.WECHAT_RECEIVABLE, fen)

@@ -19,6 +19,8 @@ CHECKS: Final[dict[str, str]] = {
     "journal_chain": "each line's hash covers its members and the line before, up to the order's journal_head",
     "journal_arrows": "every move in the journal is an arrow of the state tables",
     "journal_replay": "replaying the journal leads to the states that are stored",
+    "as_told": "order and refunds hold what the journal says WeChat told: transaction_id, payer total, mchid, appid, "
+    "refund_id",
     "refund_sums": "reserved_fen and refunded_fen are the sums of the refunds",
     "refunds_within_paid": "refunds that are not failed are of paid orders and never exceed what was paid",
     "postings_balance": "the entries of each posting, and of the whole ledger, sum to zero",

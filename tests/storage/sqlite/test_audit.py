@@ -7,8 +7,12 @@ from contextlib import closing
 
 import pytest
 
+from payd.core.settle_payment import decide_payment_evidence
 from payd.errors import ConfigError
 from payd.models.changes import ChangeSet, Put
+from payd.models.evidence import PaymentEvidence, Source
+from payd.models.states import PaymentEvent
+from payd.plugin.discrepancies import resolve_discrepancy
 from payd.storage.audit import CHECKS, audit
 from payd.storage.findings import NAMED_PER_CHECK
 
@@ -97,7 +101,7 @@ DAMAGES = {
     "one transaction on two orders": (
         ["DROP INDEX orders_by_transaction",
          "UPDATE orders SET transaction_id = '42paid00001' WHERE out_trade_no = 'paid-00002'"],
-        {("transaction_unique", "42paid00001")},
+        {("transaction_unique", "42paid00001"), ("as_told", "paid-00002")},
     ),
     "an answer without a status": (
         ["UPDATE idempotency_keys SET answer_body = x'7b7d'"],
@@ -126,7 +130,8 @@ DAMAGES = {
     ),
     "the newest journal lines removed": (
         ["DELETE FROM journal WHERE out_trade_no = 'paid-00001' AND position > 4"],
-        {("journal_positions", "paid-00001"), ("journal_chain", "paid-00001"), ("journal_replay", "paid-00001")},
+        {("journal_positions", "paid-00001"), ("journal_chain", "paid-00001"), ("journal_replay", "paid-00001"),
+         ("as_told", "paid-00001")},
     ),
     "an edited detail": (
         ["UPDATE journal SET detail = '{}' WHERE out_trade_no = 'paid-00001' AND position = 1"],
@@ -151,6 +156,44 @@ DAMAGES = {
     "a subject nobody knows": (
         ["UPDATE journal SET subject = 'invoice' WHERE out_trade_no = 'unpaid-001' AND position = 4"],
         {("journal_chain", "unpaid-001"), ("journal_arrows", "unpaid-001"), ("journal_replay", "unpaid-001")},
+    ),
+    "a word of WeChat's that cannot be read": (
+        ["UPDATE journal SET detail = '{broken' WHERE out_trade_no = 'paid-00001' AND position = 5"],
+        {("journal_chain", "paid-00001")},
+    ),
+    "another transaction on a paid order": (
+        ["UPDATE orders SET transaction_id = '42' WHERE out_trade_no = 'paid-00001'"],
+        {("as_told", "paid-00001")},
+    ),
+    "another transaction on an order paid late": (
+        ["UPDATE orders SET transaction_id = '42' WHERE out_trade_no = 'late-00001'",
+         "UPDATE refunds SET transaction_id = '42' WHERE out_refund_no = 'refund-late'"],
+        {("as_told", "late-00001")},
+    ),
+    "a paid order without its transaction": (
+        ["UPDATE orders SET transaction_id = NULL WHERE out_trade_no = 'paid-00001'"],
+        {("as_told", "paid-00001")},
+    ),
+    "a transaction on an order that nobody paid": (
+        ["UPDATE orders SET transaction_id = '42' WHERE out_trade_no = 'unpaid-001'"],
+        {("as_told", "unpaid-001")},
+    ),
+    "another total of the payer": (
+        ["UPDATE orders SET payer_total_fen = 1 WHERE out_trade_no IN ('paid-00001', 'late-00001')"],
+        {("as_told", "paid-00001"), ("as_told", "late-00001")},
+    ),
+    "another merchant and app": (
+        ["UPDATE orders SET mchid = '1' WHERE out_trade_no = 'paid-00001'",
+         "UPDATE orders SET appid = 'wx2' WHERE out_trade_no = 'paid-00002'"],
+        {("as_told", "paid-00001"), ("as_told", "paid-00002")},
+    ),
+    "a refund of another transaction": (
+        ["UPDATE refunds SET transaction_id = '42' WHERE out_refund_no IN ('refund-ok', 'refund-late')"],
+        {("as_told", "refund-ok"), ("as_told", "refund-late")},
+    ),
+    "a refund under another number of WeChat's": (
+        ["UPDATE refunds SET refund_id = '50' WHERE out_refund_no = 'refund-no'"],
+        {("as_told", "refund-no")},
     ),
     "a reserved sum too small": (
         ["UPDATE orders SET reserved_fen = 300 WHERE out_trade_no = 'refunded-1'"],
@@ -208,6 +251,39 @@ def test_the_audit_finds(books, name):
     damage(books, *statements)
 
     assert set(found(books)) == expected
+
+
+async def test_a_note_on_late_money_is_not_the_word_that_brought_it(sqlite_storage, histories, clock):
+    """The line of a resolved discrepancy names late money too; it says nothing about the transaction."""
+    created = histories.create("late-00001")
+    closed = histories.expire(created.snapshot)
+    late = histories.pay(closed.snapshot)
+    for decision in (created, closed, late):
+        await sqlite_storage.commit(decision.change)
+    (opened,) = late.change.open_discrepancies
+
+    await resolve_discrepancy(sqlite_storage, clock, opened.id, note="paid back", by="me", request_id=None)
+
+    assert audit(sqlite_storage.path, quiet) == []
+
+
+@pytest.mark.parametrize("source", [Source.NOTIFICATION, Source.QUERY, Source.BILL])
+@pytest.mark.parametrize("left_out", [("payer_total_fen",), ("mchid", "appid", "currency", "payer_total_fen")])
+async def test_a_word_with_members_left_out_is_kept_as_it_is(sqlite_storage, histories, source, left_out):
+    """Whichever door money came through, what WeChat did not say is null in the order and no finding."""
+    created = histories.create("paid-00001")
+    said = {"mchid": "1900000001", "appid": "wx1", "currency": "CNY", "payer_total_fen": 900}
+    evidence = PaymentEvidence(
+        source=source, out_trade_no="paid-00001", event=PaymentEvent.PAID, trade_state="SUCCESS",
+        transaction_id="42paid00001", total_fen=1000,
+        **{member: value for member, value in said.items() if member not in left_out},
+    )  # fmt: skip
+    paid = decide_payment_evidence(created.snapshot, evidence, histories.word(source))
+
+    for decision in (created, paid, histories.refund(paid.snapshot, "refund-1", 300)):
+        await sqlite_storage.commit(decision.change)
+
+    assert audit(sqlite_storage.path, quiet) == []
 
 
 def test_every_check_has_been_seen_to_fail():
