@@ -14,6 +14,7 @@ import difflib
 import ipaddress
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -324,6 +325,11 @@ LIVE_NEEDS: Final[tuple[tuple[str, ...], ...]] = (
     ("notify_url",),
 )
 
+#: Two homes in ``wechat_pay`` of one value: were both said, one would silently not count. The merchant's serial and
+#: its certificate are no such pair: they are compared.
+ONE_OF_TWO: Final[tuple[tuple[str, str], ...]] = (("api_v3_key", "api_v3_key_path"),)
+SAID_TWICE: Final = "is set more than once in one object; keep one of them"
+
 
 def load_config(path: Path, environ: Mapping[str, str]) -> Config:
     """Read, override, validate. Raises ConfigError with every complaint (SettingsError where the file can be read)."""
@@ -338,11 +344,13 @@ def inspect_config(path: Path, environ: Mapping[str, str]) -> tuple[Config | Non
 
     The config is None when too little is left. Raises ConfigError: there is no file, or it is no JSON object.
     """
-    data = _read(path)
-    sources, complaints = _override(data, environ)
+    data, complaints = _read(path)
+    sources, found = _override(data, environ)
+    complaints += found
     _add_api_keys(data, environ, sources)
+    both = _both_of_two(data, sources)
     config, found = _validated(data)
-    complaints += [_with_source(complaint, sources) for complaint in found]
+    complaints += [_with_source(complaint, sources) for complaint in (*found, *both)]
     return config and _anchor(config, path.resolve().parent), complaints
 
 
@@ -394,7 +402,8 @@ def _leave_out(data: dict[str, Any], location: tuple[int | str, ...]) -> None:
         target.pop(location[-1], None)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> tuple[dict[str, Any], list[Complaint]]:
+    """Read the file; what it says twice is complained about, and the last word stands until somebody mends it."""
     try:
         raw = path.read_bytes()
     except OSError as exc:
@@ -408,11 +417,36 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError([Complaint("", f"{path} is not JSON: {exc}; {hint}")]) from None
     if not isinstance(data, dict):
         raise ConfigError([Complaint("", f"{path} must hold one JSON object")])
-    return data
+    return data, [Complaint(_dotted(place), SAID_TWICE) for place in _said_twice(raw.decode())]
+
+
+class _Members(list[tuple[str, Any]]):
+    """An object of JSON as it is written: its members in their order, also those of one name."""
+
+
+def _said_twice(text: str) -> list[tuple[int | str, ...]]:
+    """List the places of names that stand more than once in their object. The text is JSON, by a stricter reader.
+
+    Readers of JSON disagree on which of them counts: "sandbox" may have been meant where "live" is taken.
+    """
+    try:
+        whole = json.loads(text, object_pairs_hook=_Members, parse_int=str)
+    except RecursionError:
+        return []  # no setting is so deep: its validation complains
+    found: list[tuple[int | str, ...]] = []
+    todo: list[tuple[tuple[int | str, ...], Any]] = [((), whole)]
+    for place, value in todo:
+        if isinstance(value, _Members):
+            counts = Counter(name for name, _ in value)
+            found += [(*place, name) for name, count in counts.items() if count > 1]
+            todo += [((*place, name), member) for name, member in value]
+        elif isinstance(value, list):
+            todo += [((*place, position), member) for position, member in enumerate(value)]
+    return list(dict.fromkeys(found))
 
 
 def _override(data: dict[str, Any], environ: Mapping[str, str]) -> tuple[dict[str, str], list[Complaint]]:
-    """Apply PAYD_* variables in place; return which key came from which. Unknown names are complaints."""
+    """Apply PAYD_* variables in place; return which key came from which. Unknown names and repeats are complaints."""
     sources: dict[str, str] = {}
     complaints: list[Complaint] = []
     for name, text in sorted(environ.items()):
@@ -428,12 +462,16 @@ def _override(data: dict[str, Any], environ: Mapping[str, str]) -> tuple[dict[st
         target = data if len(parts) == 1 else data.setdefault(parts[0], {})
         if not isinstance(target, dict):
             continue  # the file has something else in the section's place; that will be the complaint
+        key = ".".join(parts)
         try:
             value = orjson.loads(text)
         except orjson.JSONDecodeError:
             value = text
+        else:
+            twice = (Complaint(_dotted([*parts, *place]), SAID_TWICE) for place in _said_twice(text))
+            complaints += [_with_source(complaint, {key: name}) for complaint in twice]
         target[parts[-1]] = _as_text_where_text(parts, value, text)
-        sources[".".join(parts)] = name
+        sources[key] = name
     return sources, complaints
 
 
@@ -702,6 +740,23 @@ def _unmet_needs(data: Mapping[str, Any]) -> list[Complaint]:
         for group in LIVE_NEEDS
         if all(wechat.get(key) is None for key in group)
     ]
+
+
+def _both_of_two(data: Mapping[str, Any], sources: Mapping[str, str]) -> list[Complaint]:
+    """Find values that are said twice, from plain values. What came from the environment is blamed: it is out of sight.
+
+    Call it before what is wrong is left out of ``data``.
+    """
+    wechat = data.get("wechat_pay")
+    if not isinstance(wechat, dict):
+        return []
+    complaints = []
+    for one, other in ONE_OF_TWO:
+        if wechat.get(one) is not None and wechat.get(other) is not None:
+            blamed, rival = (one, other) if f"wechat_pay.{one}" in sources else (other, one)
+            issue = f"must not be set together with {rival}; keep one of them"
+            complaints.append(Complaint(f"wechat_pay.{blamed}", issue))
+    return complaints
 
 
 def _issue(check: Callable[[str], str], value: str) -> str | None:

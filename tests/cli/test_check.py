@@ -41,7 +41,7 @@ def test_the_repositorys_configuration_is_good(payd, write_config, pytestconfig)
 
 def test_a_live_configuration_is_good_and_shows_no_secret(payd, live_config, write_config):
     """A whole live configuration passes; its effective values show settings and mask every secret."""
-    live_config["wechat_pay"]["api_v3_key"] = "0123456789abcdef0123456789ABCDEF"
+    live_config["wechat_pay"] |= {"api_v3_key": "0123456789abcdef0123456789ABCDEF", "api_v3_key_path": None}
     secrets = ["whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"]
     live_config["webhooks"] = [{"url": "https://shop.example/hook", "secrets": secrets}]
     config = write_config(live_config)
@@ -61,6 +61,7 @@ def test_everything_wrong_is_said_at_once(payd, live_config, write_config, tmp_p
     (tmp_path / "pub_key.pem").write_bytes((tmp_path / "apiclient_cert.pem").read_bytes())
     live_config["server"]["prot"] = 1
     live_config["wechat_pay"] |= {"api_v3_key": "short", "notify_url": "ftp://x", "api_base": FAR}
+    del live_config["wechat_pay"]["api_v3_key_path"]
     live_config["pay"]["api_keys"] = ["guess"]
     zeros = "whsec_" + base64.b64encode(bytes(32)).decode()
     live_config["webhooks"] = [{"url": "https://a.example/h", "secrets": [zeros]}]

@@ -153,6 +153,94 @@ def test_a_value_from_the_environment_names_its_variable(write_config):
     assert SECRET not in str(found)
 
 
+HASHED = f"sha256:{'a' * 64}"
+TWICE = "is set more than once in one object; keep one of them"
+
+
+@pytest.mark.parametrize("text, fields", [
+    ('{"mode": "sandbox", "mode": "live"}', {"mode"}),
+    ('{"mode": "sandbox", "m\\u006fde": "sandbox", "mode": "sandbox"}', {"mode"}),
+    ('{"mode": "sandbox", "server": {"port": 1, "port": 2, "host": "::1"}}', {"server.port"}),
+    ('{"mode": "sandbox", "server": {"port": 1}, "log": {}, "server": {"port": 2}}', {"server"}),
+    ('{"mode": "sandbox", "server": {"port": 1, "port": 1}, "server": {"port": 1, "port": 1}}',
+     {"server", "server.port"}),
+    ('{"mode": "sandbox", "webhooks": [{"url": "https://a.example/", "url": "https://b.example/", "secrets": '
+     '["whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"]}]}', {"webhooks.0.url"}),
+    (f'{{"mode": "sandbox", "pay": {{"api_key_scopes": {{"{HASHED}": [], "{HASHED}": ["refund"]}}}}}}',
+     {f"pay.api_key_scopes.{HASHED}"}),
+    ('{"mode": "sandbox", "pay": {"api_key_scopes": {"a key": [], "a key": ["refund"]}}}',
+     {"pay.api_key_scopes.********"}),
+])  # fmt: skip
+def test_a_key_that_is_set_twice_is_named(tmp_path, text, fields):
+    """Readers of JSON disagree on which of the two counts, so neither does; a name that is a secret is masked."""
+    path = tmp_path / "config.json"
+    path.write_text(text)
+
+    found = _complaints(path, None)
+
+    twice = {field for field, issue in found.items() if issue == TWICE}
+    assert twice == fields
+    assert all(field.startswith("wechat_pay.") for field in found.keys() - fields)  # what mode live needs
+
+
+def test_a_key_that_is_set_twice_does_not_hide_what_else_is_wrong(payd, tmp_path):
+    """Everything at once, exit 78, and nothing is made in the folder."""
+    config = tmp_path / "config.json"
+    config.write_text('{"mode": "sandbox", "mode": "sandbox", "servr": 1, "log": {"level": "info", "level": "loud"}}')
+
+    said = [payd(command, "--config", config) for command in ("serve", "check")]
+
+    for done in said:
+        assert done.exit_code == 78
+        assert all(word in done.output for word in ("mode", "servr", "log.level", "keep one of them", "loud"))
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_a_variable_that_sets_a_key_twice_is_named(write_config):
+    """A whole section may come from the environment; its repeats are repeats too. The file's are not blamed on it."""
+    environ = {"PAYD_SERVER": '{"port": 1, "port": 2}', "PAYD_BILLS__ENABLED": "false"}
+    path = write_config({})
+    path.write_text('{"mode": "sandbox", "bills": {"enabled": true, "enabled": false}}')
+
+    found = _complaints(path, write_config, environ)
+
+    cause, cure = TWICE.split("; ")
+    assert found == {"server.port": f"{cause} (from PAYD_SERVER); {cure}", "bills.enabled": TWICE}
+
+
+@pytest.mark.parametrize("text", ['{"mode": "sandbox", "zz": %s}', '{"mode": "sandbox", "server": {"port": %s}}'])
+def test_a_text_too_deep_to_look_for_repeats_is_still_only_wrong(tmp_path, text):
+    """A thousand levels are no configuration: a complaint, not a traceback."""
+    path = tmp_path / "config.json"
+    path.write_text(text % ('{"a":' * 1_000 + "1" + "}" * 1_000))
+
+    assert len(_complaints(path, None)) == 1
+
+
+@pytest.mark.parametrize("mode", ["sandbox", "live"])
+def test_the_apiv3_key_has_one_home(live_config, write_config, mode):
+    """With both set one of them would silently not count: one must go, and which is the merchant's to say."""
+    live_config["mode"] = mode
+    live_config["wechat_pay"]["api_v3_key"] = "k" * 32
+
+    found = _complaints(live_config, write_config)
+
+    assert found == {"wechat_pay.api_v3_key_path": "must not be set together with api_v3_key; keep one of them"}
+
+
+def test_of_two_homes_the_one_in_the_environment_is_named(live_config, write_config):
+    """Who looks into the file would not find it; null in the environment takes the file's away."""
+    environ = {"PAYD_WECHAT_PAY__API_V3_KEY": "k" * 32}
+    path = write_config(live_config)
+
+    found = _complaints(path, None, environ)
+    mended = load_config(path, environ | {"PAYD_WECHAT_PAY__API_V3_KEY_PATH": "null"})
+
+    issue = "must not be set together with api_v3_key_path (from PAYD_WECHAT_PAY__API_V3_KEY); keep one of them"
+    assert found == {"wechat_pay.api_v3_key": issue}
+    assert mended.wechat_pay.api_v3_key_path is None
+
+
 def test_the_environment_does_not_hide_a_section_that_is_no_object(write_config):
     """The file's mistake is said, not silently replaced."""
     found = _complaints({"server": "0.0.0.0:80"}, write_config, {"PAYD_SERVER__PORT": "9000"})
