@@ -1,7 +1,8 @@
 """``payd doctor``: what can be known only online, each finding with its cause and its cure.
 
 Asks WeChat (or the simulator) for an order that cannot exist and for the security echo: both prove signing and
-verification and neither moves money. Asks the own daemon, when it runs, whether it answers. Opens no database.
+verification and neither moves money. Asks the own daemon, when it runs, whether it answers, and a notify_url on this
+machine whether it leads there. Opens no database.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ from payd.wechat import ClientSettings, WechatPayClient, open_wechat_pay
 SKEW_SECONDS_MAX: Final = 30
 SELF_TIMEOUT_SECONDS: Final = 5
 RANDOM_BYTES: Final = 8
+#: What a proxy answers while nothing runs behind it.
+PROXY_ALONE: Final = (502, 503, 504)
 
 _SAME_DOWNLOAD: Final = (
     "take mch_id, merchant_serial_no and private_key_path from one and the same certificate download "
@@ -154,14 +157,17 @@ async def addresses_of(host: str, port: int) -> list[str]:
 
 
 async def examine_notify_url(config: Config) -> list[Finding]:
-    """See whether WeChat could call the address: https, a name that resolves to public addresses, no query."""
+    """See whether WeChat could call the address: https, a name that resolves to public addresses, no query.
+
+    What a simulator on this machine calls may be on this machine too, and is then asked whether payd is there.
+    """
     url = config.wechat_pay.notify_url
     if url is None:
         return [] if config.livemode else [ok("notify_url", "mode sandbox: the simulator calls this machine")]
     parts = urlsplit(url)
     host = parts.hostname or ""
     if is_loopback(host) and not has_real_money(config):
-        return [ok("notify_url", f"{url}, on this machine like the simulator")]
+        return [await _examine_door(config, url)]
     findings = []
     if parts.scheme != "https":
         findings.append(problem("notify_url", f"{url} is not https", "put a proxy with a certificate before payd"))
@@ -173,6 +179,30 @@ async def examine_notify_url(config: Config) -> list[Finding]:
         cause = f"{host} is {', '.join(private)} here, which WeChat cannot reach"
         findings.append(problem("notify_url", cause, "name a public host (fine if only this machine sees it so)"))
     return findings or [ok("notify_url", f"{url} resolves to {', '.join(found)}")]
+
+
+async def _examine_door(config: Config, url: str) -> Finding:
+    """Ask a notify_url on this machine whether payd is there. Ports are not compared: a proxy may stand in front."""
+    own = _own_base(config) + CALLBACK_PATH
+    client = SimpleAsyncHTTPClient(force_instance=True)
+    try:
+        there, here = await _fetch(client, url), await _fetch(client, own)
+    finally:
+        client.close()
+    return _led_to(url, there, own, here)
+
+
+def _led_to(url: str, there: HTTPResponse | None, own: str, here: HTTPResponse | None) -> Finding:
+    if _is_door(there):
+        return ok("notify_url", f"{url} leads to payd, on this machine like the simulator")
+    no_door = "" if there is None else f"what answers at {url} is not payd's door for callbacks ({there.code})"
+    said = no_door or f"nobody answers at {url}"
+    if _is_door(here):
+        cause = f"{said}; payd listens at {own}, and only the reconciler will see payments"
+        return problem("notify_url", cause, f"set wechat_pay.notify_url to {own}, or lead a proxy there")
+    if there is None or there.code in PROXY_ALONE:
+        return note("notify_url", f"{said}, nor does payd run", f"start it with payd serve; it will listen at {own}")
+    return problem("notify_url", said, f"stop it, or set wechat_pay.notify_url to where payd will listen, {own}")
 
 
 async def examine_webhook_names(config: Config) -> list[Finding]:
@@ -222,9 +252,7 @@ async def examine_redis(config: Config, *, clock: Clock, entropy: Entropy) -> li
 
 async def examine_daemon(config: Config) -> list[Finding]:
     """See whether payd runs at the configured address and its callback door is there. Nothing is posted to it."""
-    scheme = "https" if config.server.tls_cert_path else "http"
-    host = "127.0.0.1" if config.server.host in ("", "0.0.0.0", "::") else config.server.host  # noqa: S104
-    base = f"{scheme}://{f'[{host}]' if ':' in host else host}:{config.server.port}"
+    base = _own_base(config)
     client = SimpleAsyncHTTPClient(force_instance=True)
     try:
         ready = await _fetch(client, f"{base}/readyz")
@@ -234,6 +262,14 @@ async def examine_daemon(config: Config) -> list[Finding]:
     finally:
         client.close()
     return _daemon(base, ready, door)
+
+
+def _own_base(config: Config) -> str:
+    """Say where this machine reaches payd; a socket on every IPv6 address takes no IPv4."""
+    scheme = "https" if config.server.tls_cert_path else "http"
+    everywhere = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+    host = everywhere.get(config.server.host, config.server.host)
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{config.server.port}"
 
 
 async def _fetch(client: SimpleAsyncHTTPClient, url: str) -> HTTPResponse | None:
@@ -251,9 +287,13 @@ async def _fetch(client: SimpleAsyncHTTPClient, url: str) -> HTTPResponse | None
         return None
 
 
+def _is_door(answer: HTTPResponse | None) -> bool:
+    """Tell whether payd takes callbacks there: its 405 to a GET proves it without a row in the inspector."""
+    return answer is not None and answer.code == 405 and "X-Request-Id" in answer.headers
+
+
 def _daemon(base: str, ready: HTTPResponse, door: HTTPResponse | None) -> list[Finding]:
-    # A GET on the callback's path is 405 from payd: proof of the door without a row in the inspector.
-    if door is None or door.code != 405 or "X-Request-Id" not in door.headers:
+    if not _is_door(door):
         return [problem("daemon", f"what listens at {base} is not payd", "stop it, or change server.port")]
     if ready.code != 200:
         return [problem("daemon", f"payd at {base} answers but is not ready ({ready.code})", "read its log")]

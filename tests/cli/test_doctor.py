@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from tornado.httpserver import HTTPServer
+from tornado.testing import bind_unused_port
+from tornado.web import Application, RequestHandler
 
+from payd.checkup import CALLBACK_PATH
 from payd.config import load_config
 from payd.doctor import examine_daemon, examine_notify_url, examine_wechat
 from payd.sandbox import Sandbox
 from payd.system import SystemClock, SystemEntropy
 from payd.wechat import ClientSettings, open_wechat_pay
+from tests.faults.fault_proxy import FaultProxy
 from tests.journeys.house import free_port
 
 
@@ -129,6 +135,127 @@ async def test_a_notify_url_that_wechat_cannot_call(live_config, write_config, u
     causes = [item.cause for item in found if item.level == "problem"]
     assert len(causes) == len(words)
     assert all(any(word in cause for cause in causes) for word in words)
+
+
+@pytest.fixture
+def examine_door(house, live_config, write_config):
+    """Examine a notify_url on this machine; payd listens at ``port``, the house's unless another is said."""
+
+    async def examine(url, port=house.port):
+        live_config["server"]["port"] = port
+        live_config["wechat_pay"]["notify_url"] = url
+        (found,) = await examine_notify_url(load_config(write_config(live_config), {}))
+        return found
+
+    return examine
+
+
+def door(port):
+    return f"http://127.0.0.1:{port}{CALLBACK_PATH}"
+
+
+@pytest.fixture
+def answering(io_loop):
+    """Start a program that answers every GET with a status."""
+    servers = []
+
+    def start(status):
+        class Answer(RequestHandler):
+            def get(self):
+                self.set_status(status)
+
+        sock, port = bind_unused_port()
+        servers.append(HTTPServer(Application([("/.*", Answer)])))
+        servers[-1].add_socket(sock)
+        return port
+
+    yield start
+    for server in servers:
+        server.stop()
+        io_loop.run_sync(server.close_all_connections)
+
+
+async def test_a_notify_url_on_this_machine_leads_to_payd(examine_door, house):
+    """payd's own port, whatever the host is called, is right."""
+    found = [await examine_door(door(house.port)), await examine_door(f"http://localhost:{house.port}{CALLBACK_PATH}")]
+
+    assert [item.level.value for item in found] == ["ok", "ok"]
+
+
+async def test_a_proxy_on_this_machine_may_lead_to_payd(examine_door, house):
+    """Ports are not compared: whoever hands the request on to payd is right."""
+    proxy = FaultProxy(house.port)
+    await proxy.listen()
+
+    found = await examine_door(door(proxy.port))
+    await proxy.refuse()
+
+    assert found.level.value == "ok"
+
+
+async def test_a_notify_url_where_no_payd_listens_is_a_problem(examine_door, house):
+    """payd was started on another port than the ready configuration names: cause and cure say where it listens."""
+    lost = door(free_port())
+
+    found = await examine_door(lost)
+
+    assert found.level.value == "problem"
+    assert found.cause.startswith(f"nobody answers at {lost}; payd listens at {door(house.port)}")
+    assert f"set wechat_pay.notify_url to {door(house.port)}" in found.cure
+
+
+@pytest.mark.parametrize("status", [200, 405, 502])
+async def test_another_program_at_the_notify_url_is_a_problem(examine_door, answering, house, status):
+    """What answers there is not payd, also when it refuses a GET as payd does, or is a proxy that leads elsewhere."""
+    found = await examine_door(door(answering(status)))
+
+    assert found.level.value == "problem"
+    assert f"is not payd's door for callbacks ({status}); payd listens at" in found.cause
+    assert door(house.port) in found.cure
+
+
+async def test_a_wrong_path_at_payd_is_a_problem(examine_door, house):
+    """payd answers 404 there, and takes no callback."""
+    found = await examine_door(f"http://127.0.0.1:{house.port}/notify")
+
+    assert found.level.value == "problem"
+    assert "(404)" in found.cause
+
+
+@pytest.mark.parametrize("status, level", [(None, "note"), (502, "note"), (200, "problem")])
+async def test_a_notify_url_cannot_be_judged_while_payd_does_not_run(examine_door, answering, status, level):
+    """Nobody there, or a proxy with nobody behind it, is a note; another program in payd's place is a problem."""
+    port = free_port()
+    url = door(free_port() if status is None else answering(status))
+
+    found = await examine_door(url, port)
+
+    assert found.level.value == level
+    assert door(port) in found.cure
+
+
+async def test_what_speaks_no_http_at_the_notify_url_is_nobody(examine_door, io_loop):
+    """A banner, a closed connection: a finding, not a traceback."""
+
+    async def greet(_reader, writer):
+        writer.write(b"SSH-2.0-OpenSSH_9.6\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(greet, "127.0.0.1", 0)
+    async with server:
+        found = await examine_door(door(server.sockets[0].getsockname()[1]))
+
+    assert found.level.value == "problem"
+    assert found.cause.startswith("nobody answers at")
+
+
+async def test_every_ipv6_address_is_asked_by_ipv6(live_config, write_config):
+    """A daemon at :: takes no IPv4: that is where it is looked for."""
+    live_config["server"] = {"host": "::", "port": free_port()}
+
+    (found,) = await examine_daemon(load_config(write_config(live_config), {}))
+
+    assert f"http://[::1]:{live_config['server']['port']}" in found.cause
 
 
 async def test_another_program_on_payds_port_is_found(simulator, live_config, write_config):
