@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import socket
 import ssl
 
 import pytest
@@ -14,7 +15,19 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
-from payd.sandbox.loopback_poster import LoopbackPoster
+from payd.sandbox.loopback_poster import LoopbackPoster, is_loopback_url
+
+
+def has_ipv6_loopback():
+    try:
+        with socket.socket(socket.AF_INET6) as sock:
+            sock.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+needs_ipv6 = pytest.mark.skipif(not has_ipv6_loopback(), reason="this machine has no IPv6 loopback")
 
 
 @pytest.fixture
@@ -82,6 +95,54 @@ def listen(io_loop):
     for server in servers:
         server.stop()
         io_loop.run_sync(server.close_all_connections)
+
+
+@pytest.mark.parametrize("url, here", [
+    ("http://[::1]:8080/pay/notify/wechat", True),
+    ("https://[0:0:0:0:0:0:0:1]/pay/notify/wechat", True),
+    ("http://127.0.0.1:8080/pay/notify/wechat", True),
+    ("http://127.8.9.10/", True),
+    ("http://LOCALHOST:8080/", True),
+    ("http://::1:8080/pay/notify/wechat", False),  # an IPv6 address without its brackets is no URL
+    ("http://[::1:8080/", False),
+    ("http://[::]:8080/", False),
+    ("http://[fe80::1]/", False),
+    ("http://[2001:db8::1]:8080/", False),
+    ("http://10.0.0.1:8080/", False),
+    ("http://localhost.example/", False),
+    ("http://::1@pay.shop.example/", False),
+])  # fmt: skip
+def test_a_url_stays_on_this_machine_or_is_refused(url, here):
+    """The guard knows both families' loopback addresses and nothing that only looks like one."""
+    assert is_loopback_url(url) == here
+
+
+@needs_ipv6
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_the_ipv6_loopback_is_this_machine_too(io_loop, poster, listen, self_made, scheme):
+    """A callback reaches a receiver at ::1, whose address stands in brackets, with TLS or without."""
+    port, got = listen("::1", self_made if scheme == "https" else None)
+
+    heard = io_loop.run_sync(lambda: poster.post(f"{scheme}://[::1]:{port}/notify", {}, b"paid"))
+
+    assert (heard.status, heard.error) == (204, None)
+    assert got == [b"paid"]
+
+
+@needs_ipv6
+def test_a_payment_is_announced_to_an_ipv6_address(io_loop, merchant, control, listen):
+    """The whole way: the notify_url of payd at ::1 is taken by a prepay, and its payment is delivered there."""
+    port, got = listen("::1")
+
+    async def pay():
+        await merchant.prepay(notify_url=f"http://[::1]:{port}/notify")
+        await control.pay()
+        return await control.book()
+
+    book = io_loop.run_sync(pay)
+
+    assert [notification["state"] for notification in book["notifications"]] == ["delivered"]
+    assert len(got) == 1
 
 
 def test_any_certificate_will_do_on_this_machine(io_loop, poster, listen, self_made):
