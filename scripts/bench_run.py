@@ -3,7 +3,8 @@
 What is measured: payd as it is served (auth, journal, ledger, metrics, JSON logs, synchronous=FULL), over loopback,
 with 64 connections from wrk. The upstream of create is nginx answering one pre-signed prepay, so that it is not what
 is measured. Every notification is signed, sealed and applied to an order of its own, made by create before: repeats
-would be cheaper, and the run fails when one was counted. Only the ratios of one run mean something: machines are noisy.
+would be cheaper, and the run fails when one was counted. Only the ratios of one run mean something: machines are noisy,
+also from one second to the next, so the three are measured in turn, several times, and medians are told.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ import shutil
 import signal
 import socket
 import sqlite3
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -249,53 +252,97 @@ def applied(port: int) -> int:
     return int(float(re.search(r'payd_notifications_total\{result="applied"\} (\S+)', text)[1]))
 
 
-def measure(folder: Path, connections: int, seconds: int, quiet: bool) -> dict[str, Any]:
-    """Measure the three in one run."""
-    say = (lambda text: None) if quiet else (lambda text: click.echo(text, err=True))
-    wrk = Wrk(folder, connections, seconds)
-    merchant = prepare_directory(folder / "keys")
-    signer = Signer(merchant, folder / "keys")
-    keys = [f"bench-key-{i:02d}-{secrets.token_hex(8)}" for i in range(KEYS)]
-    names = ", ".join(f'"{key}"' for key in keys)
-    port, upstream, bare_port = free_port(), free_port(), free_port()
-    results: dict[str, Any] = {}
+class Bench:
+    """The servers of one run, and the three loads upon them. All stay up; only one is loaded at a time."""
 
-    def bare(name: str) -> None:
-        say(f"{name}: Tornado answering a POST with 204 ...")
-        process = start([sys.executable, "-c", BARE, str(bare_port)], folder / "bare.err", ready=True)
-        results[name] = wrk.run(f"http://127.0.0.1:{bare_port}/", POST_BARE)
-        stop(process)
+    def __init__(self, folder: Path, connections: int, *, say: Callable[[str], None]) -> None:
+        self.folder, self.connections, self.say = folder, connections, say
+        self.merchant = prepare_directory(folder / "keys")
+        self.signer = Signer(self.merchant, folder / "keys")
+        self.keys = [f"bench-key-{i:02d}-{secrets.token_hex(8)}" for i in range(KEYS)]
+        self.names = ", ".join(f'"{key}"' for key in self.keys)
+        self.port, self.upstream, self.bare_port = free_port(), free_port(), free_port()
+        self._servers: list[subprocess.Popen[str]] = []
+        self._notified = 0
 
-    bare("bare")
-    nginx = start_upstream(folder, signer, upstream)
-    config = write_config(folder, merchant, upstream, port, keys)
-    daemon = start([sys.executable, "-m", "payd", "serve", "--config", str(config)], folder / "payd.log", ready=True)
-    try:
-        say("create: two durable commits, one signed call each ...")
-        results["create"] = wrk.run(f"http://127.0.0.1:{port}", CREATE.format(keys=names))
-        numbers = open_orders(folder / "payd.db")
-        say(f"notify: signing a notification for each of the {len(numbers)} orders ...")
-        requests = folder / "requests.txt"
+    def __enter__(self) -> Bench:
+        folder = self.folder
+        config = write_config(folder, self.merchant, self.upstream, self.port, self.keys)
+        bare = [sys.executable, "-c", BARE, str(self.bare_port)]
+        daemon = [sys.executable, "-m", "payd", "serve", "--config", str(config)]
+        self._servers.append(start(bare, folder / "bare.err", ready=True))
+        self._servers.append(start_upstream(folder, self.signer, self.upstream))
+        self._servers.append(start(daemon, folder / "payd.log", ready=True))
+        return self
+
+    def __exit__(self, *_ended: object) -> None:
+        for server in reversed(self._servers):
+            stop(server)
+
+    def bare(self, seconds: int) -> dict[str, float]:
+        """Load Tornado answering a POST with 204."""
+        self.say("bare: Tornado answering a POST with 204 ...")
+        return self._load(seconds, f"http://127.0.0.1:{self.bare_port}/", POST_BARE)
+
+    def create(self, seconds: int) -> dict[str, float]:
+        """Load create: two durable commits and one signed call each."""
+        self.say("create: two durable commits, one signed call each ...")
+        return self._load(seconds, f"http://127.0.0.1:{self.port}", CREATE.format(keys=self.names))
+
+    def notify(self, bare_per_second: float) -> dict[str, float]:
+        """Load notify with a first notification for each order that is not paid yet."""
+        numbers = open_orders(self.folder / "payd.db")
+        self.say(f"notify: signing a notification for each of the {len(numbers)} orders ...")
+        requests = self.folder / "requests.txt"
         with requests.open("w") as file:
             for number in numbers:
-                file.write(signer.notification(number, 1200) + "\n")
-        say("notify: verify, decrypt, durable commit, 204 ...")
-        script = REPLAY.format(keys=names, requests=requests, serial=merchant.public_key_id)
-        share = len(numbers) / (NOTIFY_AT_MOST * results["bare"]["per_second"])
-        results["notify"] = Wrk(folder, connections, max(1, int(share))).run(f"http://127.0.0.1:{port}", script)
-        counted = applied(port)
-    finally:
-        stop(daemon)
-        stop(nginx)
-    bare("bare again")
-    for name in ("create", "notify"):
-        if results[name]["failed"]:
-            raise click.ClickException(f"{name}: {results[name]['failed']} requests failed; see {folder / 'payd.log'}")
-    if counted < results["notify"]["requests"]:
-        raise click.ClickException(f"only {counted} of {results['notify']['requests']} notifications were first ones")
-    base = (results["bare"]["per_second"] + results["bare again"]["per_second"]) / 2
-    ratios = {name: round(results[name]["per_second"] / base, 3) for name in ("notify", "create")}
-    return {"connections": connections, "seconds": seconds, "results": results, "ratio_of_bare": ratios, "goals": GOALS}
+                file.write(self.signer.notification(number, 1200) + "\n")
+        self.say("notify: verify, decrypt, durable commit, 204 ...")
+        script = REPLAY.format(keys=self.names, requests=requests, serial=self.merchant.public_key_id)
+        seconds = max(1, int(len(numbers) / (NOTIFY_AT_MOST * bare_per_second)))
+        result = self._load(seconds, f"http://127.0.0.1:{self.port}", script)
+        self._notified += int(result["requests"])
+        counted = applied(self.port)
+        if counted < self._notified:
+            raise click.ClickException(f"only {counted} of {self._notified} notifications were first ones")
+        return result
+
+    def _load(self, seconds: int, url: str, script: str) -> dict[str, float]:
+        result = Wrk(self.folder, self.connections, seconds).run(url, script)
+        if result["failed"]:
+            raise click.ClickException(f"{url}: {result['failed']} requests failed; see {self.folder / 'payd.log'}")
+        return result
+
+
+def measure(folder: Path, connections: int, seconds: int, rounds: int, quiet: bool) -> dict[str, Any]:
+    """Measure the three in turn, several times; each ratio is taken to the bare ones right before and behind it."""
+    say = (lambda text: None) if quiet else (lambda text: click.echo(text, err=True))
+    results: dict[str, list[dict[str, float]]] = {"bare": [], "create": [], "notify": []}
+    ratios: dict[str, list[float]] = {"notify": [], "create": []}
+    with Bench(folder, connections, say=say) as bench:
+        before = bench.bare(seconds)
+        results["bare"].append(before)
+        for number in range(rounds):
+            say(f"round {number + 1} of {rounds}")
+            for name in ("create", "notify"):
+                result = bench.create(2 * seconds) if name == "create" else bench.notify(before["per_second"])
+                behind = bench.bare(seconds)
+                base = (before["per_second"] + behind["per_second"]) / 2
+                ratios[name].append(round(result["per_second"] / base, 3))
+                results[name].append(result)
+                results["bare"].append(behind)
+                before = behind
+    return {
+        "connections": connections, "seconds": seconds, "rounds": rounds, "goals": GOALS,
+        "ratio_of_bare": {name: round(statistics.median(found), 3) for name, found in ratios.items()},
+        "ratios": ratios,
+        "results": {name: _middle(found) for name, found in results.items()},
+    }  # fmt: skip
+
+
+def _middle(found: list[dict[str, float]]) -> dict[str, float]:
+    """Take the median of each figure."""
+    return {name: statistics.median(result[name] for result in found) for name in found[0]}
 
 
 def open_orders(path: Path) -> list[str]:
@@ -305,22 +352,26 @@ def open_orders(path: Path) -> list[str]:
 
 
 def table(report: dict[str, Any]) -> str:
-    """Write the report for people."""
-    lines = [f"{'':<12}{'per second':>12}{'of bare':>10}{'goal':>8}{'p50 ms':>10}{'p99 ms':>10}"]
+    """Write the report for people: medians over the rounds, and from where to where the ratios went."""
+    lines = [f"{'':<10}{'per second':>12}{'of bare':>9}{'from - to':>15}{'goal':>7}{'p50 ms':>9}{'p99 ms':>9}"]
     for name, result in report["results"].items():
         ratio, goal = report["ratio_of_bare"].get(name, ""), report["goals"].get(name, "")
+        found = report["ratios"].get(name)
+        spread = f"{min(found):.2f} - {max(found):.2f}" if found else ""
         lines.append(
-            f"{name:<12}{result['per_second']:>12.0f}{ratio:>10}{goal:>8}{result['p50_ms']:>10.1f}{result['p99_ms']:>10.1f}"
+            f"{name:<10}{result['per_second']:>12.0f}{ratio:>9}{spread:>15}{goal:>7}"
+            f"{result['p50_ms']:>9.1f}{result['p99_ms']:>9.1f}"
         )
     return "\n".join(lines)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--connections", default=64, show_default=True)
-@click.option("--seconds", default=10, show_default=True, help="Length of bare and create; notify uses up the orders.")
+@click.option("--rounds", default=5, show_default=True, help="Each measures create and notify between bare ones.")
+@click.option("--seconds", default=3, show_default=True, help="Length of bare; create is twice that.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 @click.option("--keep", type=click.Path(path_type=Path), help="Work in this folder and leave it there.")
-def main(connections: int, seconds: int, as_json: bool, keep: Path | None) -> None:
+def main(connections: int, rounds: int, seconds: int, as_json: bool, keep: Path | None) -> None:
     """Measure bare Tornado, create and notify in one run, durable (synchronous=FULL), and print the ratios."""
     for tool in ("wrk", "nginx"):
         if not shutil.which(tool, path=os.environ["PATH"] + ":/usr/sbin"):
@@ -328,7 +379,7 @@ def main(connections: int, seconds: int, as_json: bool, keep: Path | None) -> No
     folder = keep or Path(tempfile.mkdtemp(prefix="payd-bench-"))
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        report = measure(folder, connections, seconds, as_json)
+        report = measure(folder, connections, seconds, rounds, as_json)
     finally:
         if keep is None:
             shutil.rmtree(folder, ignore_errors=True)
