@@ -121,6 +121,8 @@ class BillDownloader:
                 file.write(piece)
             except OSError as exc:  # curl cannot carry it: remember it and let the transfer run out
                 trouble.append(exc)
+            except ValueError:  # the file is closed: whoever wanted it has gone, and the rest runs into nothing
+                return
 
         answer = await self._transport.download(url, headers=headers, write=write, seconds=BILL_DOWNLOAD_SECONDS_MAX)
         if trouble:

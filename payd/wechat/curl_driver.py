@@ -8,6 +8,7 @@ manual (``curl_multi_socket_action``) and of Tornado's client.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -24,16 +25,8 @@ from payd.wechat.http_answer import HttpAnswer, TransportFailure, read_header_li
 
 USER_AGENT: Final = f"payd/{__version__}"
 
-#: curl's errors after which the host has seen nothing of the request.
-_NEVER_SENT: Final = frozenset(
-    {
-        pycurl.E_COULDNT_RESOLVE_PROXY,
-        pycurl.E_COULDNT_RESOLVE_HOST,
-        pycurl.E_COULDNT_CONNECT,
-        pycurl.E_SSL_CONNECT_ERROR,
-        pycurl.E_PEER_FAILED_VERIFICATION,
-    }
-)
+#: How long after its time limit an exchange ends even if curl has forgotten it.
+_GRACE_SECONDS: Final = 1.0
 
 
 @dataclass(slots=True, eq=False)
@@ -44,7 +37,7 @@ class Exchange:
     once: bool  # it may go on the wire a single time
     most: int  # bytes of the answer's body
     take: Callable[[bytes], None] | None
-    sends: int = 0
+    sends: int = 0  # copies that went out; curl asks when connection and TLS stand, right before the first byte
     size: int = 0
     lines: list[bytes] = field(default_factory=list)
     pieces: list[bytes] = field(default_factory=list)
@@ -70,7 +63,7 @@ class Exchange:
 
     def failed(self, number: int, detail: str) -> TransportFailure:
         """Say how it ended without a whole answer."""
-        sent = self.sends > 0 and number not in _NEVER_SENT
+        sent = self.sends > 0  # whatever became of another copy: the last error says nothing about the first
         if number == pycurl.E_OPERATION_TIMEDOUT:
             return TransportFailure("timeout", detail, sent=sent)
         if number == pycurl.E_WRITE_ERROR and self.size > self.most:
@@ -83,15 +76,19 @@ class CurlDriver:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._multi = pycurl.CurlMulti()
-        self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
-        self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
-        self._multi.setopt(pycurl.M_MAX_TOTAL_CONNECTIONS, WECHAT_CONNECTIONS_MAX)
-        self._multi.setopt(pycurl.M_MAXCONNECTS, WECHAT_CONNECTIONS_MAX)
+        self._multi = self._open_multi()
         self._watched: dict[int, int] = {}  # socket -> what curl waits for
         self._timer: asyncio.Handle | None = None
         self._free: list[pycurl.Curl] = []
         self._under_way: dict[pycurl.Curl, Exchange] = {}
+
+    def _open_multi(self) -> pycurl.CurlMulti:
+        multi = pycurl.CurlMulti()
+        multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
+        multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
+        multi.setopt(pycurl.M_MAX_TOTAL_CONNECTIONS, WECHAT_CONNECTIONS_MAX)
+        multi.setopt(pycurl.M_MAXCONNECTS, WECHAT_CONNECTIONS_MAX)
+        return multi
 
     async def exchange(
         self,
@@ -116,22 +113,31 @@ class CurlDriver:
             curl.close()
             raise TransportFailure("connection", str(exc), sent=False) from exc
         self._under_way[curl] = exchange
-        return await exchange.future
+        try:
+            async with asyncio.timeout(seconds + _GRACE_SECONDS):
+                return await exchange.future
+        except TimeoutError:
+            raise exchange.failed(pycurl.E_OPERATION_TIMEDOUT, "curl did not end it in time") from None
 
     def close(self) -> None:
         """Cut all connections; what is under way ends as a failure."""
-        if self._timer is not None:
-            self._timer.cancel()
-        for curl, exchange in self._under_way.items():
-            self._multi.remove_handle(curl)
-            curl.close()
-            _end(exchange, TransportFailure("connection", "payd is closing", sent=exchange.sends > 0))
-        self._under_way.clear()
+        self._drop_all("payd is closing")
         for curl in self._free:
             curl.close()
+
+    def _drop_all(self, reason: str) -> None:
+        for curl, exchange in self._under_way.items():
+            with contextlib.suppress(pycurl.error):  # a dead multi gives nothing back
+                self._multi.remove_handle(curl)
+            curl.close()
+            _end(exchange, TransportFailure("connection", reason, sent=exchange.sends > 0))
+        self._under_way.clear()
         self._multi.close()
         for fd in list(self._watched):
             self._unwatch(fd)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     # -- what curl asks for ------------------------------------------------------------------------------------------
 
@@ -169,7 +175,12 @@ class CurlDriver:
         """Let curl work on a socket that is ready, or on what is due."""
         if fd == pycurl.SOCKET_TIMEOUT:
             self._timer = None
-        self._multi.socket_action(fd, events)
+        try:
+            self._multi.socket_action(fd, events)
+        except pycurl.error as exc:  # a socket could not be watched: this multi is dead and would forget its calls
+            self._drop_all(str(exc))
+            self._multi = self._open_multi()
+            return
         waiting = 1
         while waiting:
             waiting, done, failed = self._multi.info_read()
@@ -194,8 +205,11 @@ class CurlDriver:
             _end(exchange, answer)
         else:
             _end(exchange, failure)
-        curl.reset()  # its options and what they hold go; the connection is the multi's
-        self._free.append(curl)
+        if len(self._free) < WECHAT_CONNECTIONS_MAX:
+            curl.reset()  # its options and what they hold go; the connection is the multi's
+            self._free.append(curl)
+        else:
+            curl.close()
 
 
 def _end(exchange: Exchange, result: HttpAnswer | TransportFailure) -> None:

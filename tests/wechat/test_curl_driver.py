@@ -30,6 +30,7 @@ class Host:
     serving: list[asyncio.Task] = field(default_factory=list)
     held: asyncio.Event = field(default_factory=asyncio.Event)
     base: str = ""
+    server: asyncio.Server | None = None
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.serving.append(asyncio.current_task())
@@ -45,6 +46,10 @@ class Host:
                 self.bodies.append(await reader.readexactly(int(length.partition(b":")[2])))
                 self.heads.append(head)
                 target = head.split(b" ")[1]
+                if target.startswith(b"/vanish"):
+                    self.server.close()
+                    writer.transport.abort()
+                    return
                 if target.startswith(b"/hold"):
                     self.held.set()
                     await self.gate.wait()
@@ -65,6 +70,7 @@ def run(request):
         async def around():
             host = Host()
             server = await asyncio.start_server(host.serve, "127.0.0.1", 0)
+            host.server = server
             host.base = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
             driver = CurlDriver()
             try:
@@ -226,6 +232,58 @@ def test_a_host_that_is_not_there_has_seen_nothing(run):
             await ask(driver, "http://127.0.0.1:1/x", body=b"1")
 
         assert (failure.value.reason, failure.value.sent) == ("connection", False)
+
+    run(test)
+
+
+def test_what_went_out_once_was_sent_whatever_became_of_the_second_try(run):
+    """The host takes a command over a kept connection, drops it and is gone: curl's own second try finds nobody."""
+
+    async def test(host, driver):
+        await ask(driver, f"{host.base}/one", body=b"1")
+
+        with pytest.raises(TransportFailure) as failure:
+            await ask(driver, f"{host.base}/vanish", body=b"2")
+
+        assert host.bodies == [b"1", b"2"]
+        assert failure.value.sent is True
+
+    run(test)
+
+
+@pytest.mark.parametrize("way", ["add_reader", "add_writer"])
+def test_a_socket_that_cannot_be_watched_ends_its_call_alone(run, way):
+    """No memory for one more watched socket: that call fails, nobody waits for ever, and the next ones go through."""
+
+    async def test(host, driver):
+        loop, broken = driver._loop, []
+
+        class Loop:
+            def __getattr__(self, name):
+                if name == way and not broken:
+                    broken.append(name)
+                    raise OSError("no space left")
+                return getattr(loop, name)
+
+        driver._loop = Loop()
+        with pytest.raises(TransportFailure):
+            await ask(driver, f"{host.base}/one", body=b"1", seconds=5.0)
+
+        assert broken == [way]
+        assert (await ask(driver, f"{host.base}/two")).body == b"/two"
+        assert driver._under_way == {}
+
+    run(test)
+
+
+def test_handles_of_a_burst_are_not_kept(run, monkeypatch):
+    """As many are kept as there may be connections."""
+    monkeypatch.setattr(curl_driver, "WECHAT_CONNECTIONS_MAX", 3)
+
+    async def test(host, driver):
+        await asyncio.gather(*(ask(driver, f"{host.base}/{n}") for n in range(20)))
+
+        assert len(driver._free) == 3
 
     run(test)
 
