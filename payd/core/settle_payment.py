@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from payd.core.changes import Decision, Draft, Word, unchanged
+from payd.core.create_payment import heard
 from payd.core.postings import payment_received
 from payd.core.schedules import next_late_check, next_payment_check
 from payd.models.changes import OrderSnapshot
@@ -189,7 +190,8 @@ def _move(snapshot: OrderSnapshot, state: PaymentState, evidence: PaymentEvidenc
     before_payment, before_order = snapshot.payment.status, snapshot.order.status
     after_order = ORDER_FOLLOWS[state]
     draft.set_order(status=after_order, **_ENDINGS[state](evidence, word))
-    draft.set_payment(status=state, outcome=None, checks=0, close_requested=False)
+    # What was heard before speaks no more: an old time-out must not look like the refusal that ended the order.
+    draft.set_payment(status=state, checks=0, close_requested=False, **heard(None))
     if state is PaymentState.SUCCESS:
         assert evidence is not None, "only evidence pays"
         draft.set_payment(next_check_at=None, openid=evidence.openid, bank_type=evidence.bank_type)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from payd.core.close_order import decide_close_pending, decide_closed
+from payd.core.create_payment import decide_prepay_answer
 from payd.core.settle_payment import decide_payment_evidence
 from payd.models.evidence import Source
 from payd.models.states import OrderState, PaymentState
-from payd.models.wechat import Closed
+from payd.models.wechat import Closed, Unclear
 
 
 def settle(world, snapshot, *words, **changes):
@@ -38,6 +39,18 @@ def test_the_words_for_the_end_end_the_order(world, word, order):
 
     assert snapshot.order.status is order
     assert snapshot.order.closed_at == world.now
+
+
+@pytest.mark.parametrize("word", ["SUCCESS", "CLOSED", "PAYERROR"])
+def test_the_end_wipes_what_was_heard_before(world, word):
+    """A time-out that came before must not stand there like a refusal that WeChat never spoke."""
+    unclear = Unclear(reason="timeout", message="Operation timed out")
+    open_ = decide_prepay_answer(world.create().snapshot, unclear, counts=True, word=world.word()).snapshot
+    assert open_.payment.wechat_code == "timeout"
+
+    ended = settle(world, open_, word).payment
+
+    assert (ended.outcome, ended.wechat_status, ended.wechat_code, ended.wechat_message) == (None, None, None, None)
 
 
 @pytest.mark.parametrize("word", ["NOTPAY", "USERPAYING", "SOMETHING_NEW"])
