@@ -105,7 +105,8 @@ class _JsonLines:
         """Write a line; members that cannot be JSON are written as text, and half a surrogate is no reason to fail."""
         if LEVELS[level] < self._least:
             return
-        line = {"timestamp": datetime.now(UTC), "level": level, "logger": part, "event": event, **members}
+        own = {"timestamp": datetime.now(UTC), "level": level, "logger": part, "event": event}
+        line = own | members | own  # first in the line, and nobody else's
         scrub(None, level, line)
         try:
             text = orjson.dumps(line, default=str, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS).decode()

@@ -187,7 +187,7 @@ class Storage(Protocol):
         Without them the backlog of one slow endpoint would fill every list and hide what is due for the others.
 
         Of the pending deliveries with one ``url`` and ``object_key`` only the oldest is ever listed: what is told about
-        one object arrives in order.
+        one order arrives in order.
         """
         ...
 

@@ -216,8 +216,8 @@ def write_config(folder: Path, merchant: Merchant, upstream: int, port: int, key
     return path
 
 
-def start_upstream(folder: Path, signer: Signer, port: int) -> subprocess.Popen[str]:
-    """Start nginx with one answer signed now: it is good for five minutes."""
+def write_upstream(folder: Path, signer: Signer, port: int) -> Path:
+    """Write nginx's configuration: one answer signed now, which is good for five minutes."""
     body = json.dumps({"code_url": "weixin://wxpay/bizpayurl?pr=bench0001"})
     stamp, nonce, signature = signer.sign(body.encode())
     headers = {
@@ -228,6 +228,12 @@ def start_upstream(folder: Path, signer: Signer, port: int) -> subprocess.Popen[
     lines = "\n      ".join(f'add_header {name} "{value}" always;' for name, value in headers.items())
     conf = folder / "nginx.conf"
     conf.write_text(NGINX.format(folder=folder, port=port, headers=lines, body=body))
+    return conf
+
+
+def start_upstream(folder: Path, signer: Signer, port: int) -> subprocess.Popen[str]:
+    """Start nginx."""
+    conf = write_upstream(folder, signer, port)
     nginx = shutil.which("nginx") or "/usr/sbin/nginx"
     process = start([nginx, "-c", str(conf)], folder / "nginx.out", ready=False)
     wait_for(port)
@@ -245,11 +251,11 @@ def wait_for(port: int) -> None:
     raise click.ClickException(f"nothing listens on port {port}")
 
 
-def applied(port: int) -> int:
-    """Read how many notifications were applied, by the daemon's own count."""
+def counter(port: int, pattern: str) -> int:
+    """Read one of the daemon's own counts; 0 when it has not counted that yet."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
-        text = answer.read().decode()
-    return int(float(re.search(r'payd_notifications_total\{result="applied"\} (\S+)', text)[1]))
+        found = re.search(pattern + r" (\S+)", answer.read().decode())
+    return int(float(found[1])) if found else 0
 
 
 class Bench:
@@ -287,7 +293,18 @@ class Bench:
     def create(self, seconds: int) -> dict[str, float]:
         """Load create: two durable commits and one signed call each."""
         self.say("create: two durable commits, one signed call each ...")
-        return self._load(seconds, f"http://127.0.0.1:{self.port}", CREATE.format(keys=self.names))
+        self._sign_again()
+        result = self._load(seconds, f"http://127.0.0.1:{self.port}", CREATE.format(keys=self.names))
+        unknown = counter(self.port, r'payd_wechat_requests_total\{operation="prepay",outcome="unknown"\}')
+        if unknown:
+            raise click.ClickException(f"{unknown} prepays were not believed: another path was measured")
+        return result
+
+    def _sign_again(self) -> None:
+        """Have nginx answer with a fresh signature: one is good for five minutes."""
+        write_upstream(self.folder, self.signer, self.upstream)
+        self._servers[1].send_signal(signal.SIGHUP)
+        time.sleep(0.5)  # the old worker ends its requests; there are none
 
     def notify(self, bare_per_second: float) -> dict[str, float]:
         """Load notify with a first notification for each order that is not paid yet."""
@@ -302,7 +319,7 @@ class Bench:
         seconds = max(1, int(len(numbers) / (NOTIFY_AT_MOST * bare_per_second)))
         result = self._load(seconds, f"http://127.0.0.1:{self.port}", script)
         self._notified += int(result["requests"])
-        counted = applied(self.port)
+        counted = counter(self.port, r'payd_notifications_total\{result="applied"\}')
         if counted < self._notified:
             raise click.ClickException(f"only {counted} of {self._notified} notifications were first ones")
         return result

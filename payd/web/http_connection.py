@@ -149,7 +149,7 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
     def _piece_end(self, data: bytes, at: int) -> int:
         """Choose how far to parse at once: to the end of a head, or of a body whose length is known, else a slice.
 
-        So a piece holds one request at most, and a request is few pieces.
+        So a request is few pieces, and a piece seldom holds more than one.
         """
         if self._in_body and self._body_length > self._body_bytes:
             return at + self._body_length - self._body_bytes

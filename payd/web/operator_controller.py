@@ -70,8 +70,8 @@ class OperatorController(BaseController):
         """Send one webhook again, under the same webhook-id."""
         if self.request.body:  # none is needed; what is there must not say anything
             parse_body(self.request.body, self.request.headers.get("Content-Type"), NoMembers)
+        attempts = await self.services.storage.load_attempts(id)  # before: once it is due, nothing may say 503
         delivery = await self.services.resend(id)
-        attempts = await self.services.storage.load_attempts(id)
         self.answer_json(views.delivery_view(delivery, attempts), 202)
 
     def _page(

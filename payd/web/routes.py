@@ -177,7 +177,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="POST", path="/pay/deliveries/{id}/resend", scope="webhook_resend", operation_id="resend_delivery",
         summary="Send a webhook again under the same webhook-id", problems=(*_COMMAND, "not_found"),
-        success={202: Answer("It is due now", "DeliveryView")},
+        success={202: Answer("It is due, behind older ones about its order", "DeliveryView")},
     ),
     Route(
         method="POST", path="/pay/notify/wechat", scope=PUBLIC, operation_id="wechat_notify", checked=False,

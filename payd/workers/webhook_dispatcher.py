@@ -1,7 +1,7 @@
 """Takes due deliveries from the storage, sends them, and commits what became of them.
 
 The database is the queue. A crash between the answer and the commit sends the delivery again, under the same
-``webhook-id``. Per object and endpoint the storage lists only the oldest pending delivery: order is kept by that alone.
+``webhook-id``. Per order and endpoint the storage lists only the oldest pending delivery: order is kept by that alone.
 Every endpoint has a lane of its own, so one that hangs never delays another.
 """
 
@@ -104,7 +104,8 @@ class WebhookDispatcher:
     async def resend(self, delivery_id: str) -> Delivery:
         """Make a delivery due now, whatever became of it, under its ``webhook-id``; kick `run` afterwards.
 
-        To an endpoint that said 410 this one delivery goes out all the same, and the endpoint stays off.
+        It waits its turn behind older pending ones about the same order. To an endpoint that said 410 this one delivery
+        goes out all the same, and the endpoint stays off.
         Raises RequestError ``not_found``, StorageUnavailable.
         """
         for _ in range(CONTENDED_ATTEMPTS_MAX):
@@ -194,7 +195,7 @@ class WebhookDispatcher:
             del self._under_way[delivery.id]
             self._lanes[delivery.url] -= 1
         try:
-            await self._start_due()  # what waited for this place in the lane, or behind this object
+            await self._start_due()  # what waited for this place in the lane, or behind this one
         except StorageError:
             return  # the same
 

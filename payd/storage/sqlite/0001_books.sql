@@ -163,13 +163,13 @@ CREATE TABLE notifications (  -- Each received callback with the verdict of each
 CREATE INDEX notifications_by_result ON notifications (result, received_at, id);
 
 CREATE TABLE deliveries (  -- The outbox: one webhook to one endpoint.
-  sequence       INTEGER PRIMARY KEY,  -- order of commit: what is told about one object goes out in this order
+  sequence       INTEGER PRIMARY KEY,  -- order of commit: what is told about one order goes out in this order
   id             TEXT NOT NULL UNIQUE,  -- names it in the API
   version        INTEGER NOT NULL CHECK (version >= 1),  -- counts the commits that wrote this row
   webhook_id     TEXT NOT NULL,  -- Standard Webhooks id, the same for every attempt
   url            TEXT NOT NULL,  -- the endpoint
   type           TEXT NOT NULL,  -- event, as order.paid
-  object_key     TEXT NOT NULL,  -- the number of the object spoken of
+  object_key     TEXT NOT NULL,  -- the number of the order spoken of
   out_trade_no   TEXT NOT NULL,  -- the order
   out_refund_no  TEXT,  -- the refund, if it is about one
   payload        BLOB NOT NULL,  -- the exact body
