@@ -6,7 +6,7 @@ acknowledged before the commit is on disk.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -95,81 +95,61 @@ class Settlement:
         ``receipt`` makes the inspector's row, committed together. Raises StorageUnavailable: nothing was written.
         """
 
-        async def load() -> OrderSnapshot | None:
-            return await self._storage.load_order(evidence.out_trade_no)
+        async def attempt(refund_taken: bool) -> Decision | None:
+            snapshot = await self._storage.load_order(evidence.out_trade_no)
+            word = self.word(evidence.source, request_id=request_id, wechat_request_id=evidence.request_id)
+            if snapshot is None:
+                await self._unknown(evidence, DiscrepancyKind.ORDER_UNKNOWN, word, receipt)
+                return None
+            decision = decide_payment_evidence(snapshot, evidence, word)
+            if not refund_taken:  # else the automatic refund's number is taken: the money is booked all the same
+                decision = self._with_policy(decision, word)
+            try:
+                await self.commit(decision, word, receipt=receipt)
+            except AlreadyExists as exc:
+                if exc.table != TRANSACTION_ID:
+                    raise
+                decision = dispute_transaction(snapshot, evidence, word)
+                await self.commit(decision, word, receipt=receipt)
+            return decision
 
-        def plain(snapshot: OrderSnapshot, word: Word) -> Decision:
-            return decide_payment_evidence(snapshot, evidence, word)
-
-        def decide(snapshot: OrderSnapshot, word: Word) -> Decision:
-            return self._with_policy(plain(snapshot, word), word)
-
-        kind = DiscrepancyKind.ORDER_UNKNOWN
-        return await self._apply(load, decide, evidence, kind, request_id, receipt, without_policy=plain)
+        return await self._until_it_lands(evidence.out_trade_no, attempt)
 
     async def refund(
         self, evidence: RefundEvidence, *, request_id: str | None = None, receipt: Receipt | None = None
     ) -> Decision | None:
         """Apply WeChat's word on a refund; None when payd knows no such refund (a discrepancy is opened)."""
 
-        async def load() -> OrderSnapshot | None:
-            return await self._storage.load_order_of_refund(evidence.out_refund_no)
+        async def attempt(_refund_taken: bool) -> Decision | None:
+            snapshot = await self._storage.load_order_of_refund(evidence.out_refund_no)
+            word = self.word(evidence.source, request_id=request_id, wechat_request_id=evidence.request_id)
+            if snapshot is None:
+                await self._unknown(evidence, DiscrepancyKind.REFUND_UNKNOWN, word, receipt)
+                return None
+            decision = decide_refund_evidence(snapshot, evidence, word)
+            await self.commit(decision, word, receipt=receipt)
+            return decision
 
-        def decide(snapshot: OrderSnapshot, word: Word) -> Decision:
-            return decide_refund_evidence(snapshot, evidence, word)
+        return await self._until_it_lands(evidence.out_trade_no or evidence.out_refund_no, attempt)
 
-        return await self._apply(load, decide, evidence, DiscrepancyKind.REFUND_UNKNOWN, request_id, receipt)
-
-    async def _apply(
-        self,
-        load: Callable[[], Any],
-        decide: Callable[[OrderSnapshot, Word], Decision],
-        evidence: PaymentEvidence | RefundEvidence,
-        unknown: DiscrepancyKind,
-        request_id: str | None,
-        receipt: Receipt | None,
-        without_policy: Callable[[OrderSnapshot, Word], Decision] | None = None,
+    async def _until_it_lands(
+        self, number: str, attempt: Callable[[bool], Awaitable[Decision | None]]
     ) -> Decision | None:
+        """Load, decide and commit again while somebody else is quicker: the losers one at a time (D30).
+
+        ``attempt`` is told whether a refund's number was found taken.
+        """
         try:
-            return await self._attempt(load, decide, evidence, unknown, request_id, receipt)
+            return await attempt(False)
         except (StaleVersion, AlreadyExists) as exc:
-            lost_against = exc.table
-        # Somebody else was quicker, perhaps one of many copies: from here on one of them at a time.
-        number = evidence.out_refund_no if isinstance(evidence, RefundEvidence) else evidence.out_trade_no
-        async with self._turns.of(evidence.out_trade_no or number):
+            refund_taken = exc.table == "refunds"
+        async with self._turns.of(number):
             for _ in range(limits.CONTENDED_ATTEMPTS_MAX):
-                if lost_against == "refunds" and without_policy is not None:
-                    decide = without_policy  # the automatic refund's number is taken: the money is booked all the same
                 try:
-                    return await self._attempt(load, decide, evidence, unknown, request_id, receipt)
+                    return await attempt(refund_taken)
                 except (StaleVersion, AlreadyExists) as exc:
-                    lost_against = exc.table
+                    refund_taken = refund_taken or exc.table == "refunds"
         raise StorageUnavailable("the order kept changing")
-
-    async def _attempt(
-        self,
-        load: Callable[[], Any],
-        decide: Callable[[OrderSnapshot, Word], Decision],
-        evidence: PaymentEvidence | RefundEvidence,
-        unknown: DiscrepancyKind,
-        request_id: str | None,
-        receipt: Receipt | None,
-    ) -> Decision | None:
-        """Load, decide, commit. Raises StaleVersion or AlreadyExists: the books are not as they were loaded."""
-        snapshot = await load()
-        word = self.word(evidence.source, request_id=request_id, wechat_request_id=evidence.request_id)
-        if snapshot is None:
-            await self._unknown(evidence, unknown, word, receipt)
-            return None
-        decision = decide(snapshot, word)
-        try:
-            await self.commit(decision, word, receipt=receipt)
-        except AlreadyExists as exc:
-            if exc.table != TRANSACTION_ID or not isinstance(evidence, PaymentEvidence):
-                raise
-            decision = dispute_transaction(snapshot, evidence, word)
-            await self.commit(decision, word, receipt=receipt)
-        return decision
 
     async def _unknown(
         self,
