@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import json
+import re
 import socket
 import ssl
 from collections.abc import Mapping
@@ -23,7 +25,7 @@ from payd import limits
 from payd.checkup import CALLBACK_PATH, has_real_money
 from payd.config import Config, is_loopback
 from payd.errors import ConfigError
-from payd.findings import Finding, note, of_complaints, ok, problem
+from payd.findings import Finding, Level, note, of_complaints, ok, problem
 from payd.models.evidence import PaymentEvidence
 from payd.models.wechat import Refused, Unclear
 from payd.ports import Clock, Entropy
@@ -259,9 +261,13 @@ async def examine_daemon(config: Config) -> list[Finding]:
         if ready is None:
             return [note("daemon", f"nobody listens at {base}", "start it with payd serve")]
         door = await _fetch(client, base + CALLBACK_PATH)
+        counts = await _fetch(client, f"{base}/metrics")
     finally:
         client.close()
-    return _daemon(base, ready, door)
+    findings = _daemon(config, base, ready, door)
+    if findings[0].level is Level.OK and counts is not None:
+        findings += _api_v3_key(counts.body.decode("utf-8", "replace"))
+    return findings
 
 
 def _own_base(config: Config) -> str:
@@ -287,14 +293,41 @@ async def _fetch(client: SimpleAsyncHTTPClient, url: str) -> HTTPResponse | None
         return None
 
 
+def _mode(ready: HTTPResponse) -> str | None:
+    """Read which mode the daemon says it is in."""
+    try:
+        said = json.loads(ready.body)
+    except ValueError:
+        return None
+    return said.get("mode") if isinstance(said, dict) else None
+
+
+def _api_v3_key(counts: str) -> list[Finding]:
+    """See whether callbacks were opened: only they use the APIv3 key, no call to WeChat proves it."""
+    said = re.findall(r'^payd_notifications_total\{result="(\w+)"\} (\S+)$', counts, re.M)
+    number = {result: int(float(count)) for result, count in said}
+    failed, opened = number.get("decrypt_failed", 0), number.get("applied", 0) + number.get("repeat", 0)
+    if failed:
+        cause = f"{failed} callbacks of WeChat's could not be opened since payd's start"
+        cure = "set the APIv3 key of the merchant console (account centre, API security) in wechat_pay.api_v3_key"
+        return [problem("api_v3_key", cause, cure)]
+    if opened:
+        return [ok("api_v3_key", "callbacks of WeChat's are opened with it")]
+    return [note("api_v3_key", "not proven yet: no call uses it", "the first callback shows whether it is right")]
+
+
 def _is_door(answer: HTTPResponse | None) -> bool:
     """Tell whether payd takes callbacks there: its 405 to a GET proves it without a row in the inspector."""
     return answer is not None and answer.code == 405 and "X-Request-Id" in answer.headers
 
 
-def _daemon(base: str, ready: HTTPResponse, door: HTTPResponse | None) -> list[Finding]:
+def _daemon(config: Config, base: str, ready: HTTPResponse, door: HTTPResponse | None) -> list[Finding]:
     if not _is_door(door):
         return [problem("daemon", f"what listens at {base} is not payd", "stop it, or change server.port")]
+    mode = _mode(ready)
+    if mode != config.mode:
+        cause = f"what listens at {base} is another payd (mode {mode}), this configuration is mode {config.mode}"
+        return [problem("daemon", cause, "stop it, or change server.port")]
     if ready.code != 200:
         return [problem("daemon", f"payd at {base} answers but is not ready ({ready.code})", "read its log")]
     return [ok("daemon", f"payd at {base} is ready and answers WeChat's callbacks")]

@@ -279,7 +279,9 @@ def stay(shop: Shop, daemon: subprocess.Popen[str], *, dashboard: bool) -> None:
     """Open the dashboard, or wait until somebody ends the demo."""
     if dashboard:
         click.echo()
-        click.pause("Press a key for the dashboard (q leaves it and ends the demo) ...")
+        click.echo("Press a key for the dashboard (q leaves it and ends the demo) ...", nl=False)
+        click.getchar()  # click.pause would take Ctrl-C for a key
+        click.echo()
         command = [sys.executable, "-m", "dashboard", "--url", shop.url, "--key-file", str(HOME / "api.key")]
         subprocess.run(command, check=False)
         return

@@ -189,6 +189,9 @@ class WechatCallbackController:
         if error.reason == "probe":
             result = NotificationResult.PROBE
         self._count(result)
+        if result is NotificationResult.DECRYPT_FAILED:  # WeChat signed it: no stranger can cause this line
+            log.error("callback_not_opened", request_id=self.request_id,
+                      cure="is wechat_pay.api_v3_key the APIv3 key of the merchant console?")  # fmt: skip
         if not steps or steps[-1].verdict == "ok":
             steps.append(Step(step=error.step, verdict=error.reason[:200]))
         record = NotificationRecord(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shutil
 from dataclasses import replace
 from datetime import timedelta
 
@@ -20,7 +21,7 @@ from payd.sandbox import Sandbox
 from payd.system import SystemClock, SystemEntropy
 from payd.wechat import ClientSettings, open_wechat_pay
 from tests.faults.fault_proxy import FaultProxy
-from tests.journeys.house import free_port
+from tests.journeys.house import House, free_port
 
 
 class ShiftedClock(SystemClock):
@@ -266,6 +267,42 @@ async def test_another_program_on_payds_port_is_found(simulator, live_config, wr
     nobody = await examine_daemon(load_config(write_config(live_config), {}))
 
     assert [item.level.value for item in (*foreign, *nobody)] == ["problem", "note"]
+
+
+@pytest.fixture
+def own_house(merchant_folder, tmp_path):
+    """A payd that has taken no callback yet."""
+    folder = tmp_path / "own"
+    shutil.copytree(merchant_folder, folder / "sandbox")
+    running = House(folder, {"reconcile_enabled": False, "bills": {"enabled": False}}).start()
+    yield running
+    assert running.stop() == 0
+
+
+async def test_another_payd_on_the_port_is_no_proof(house, live_config, write_config):
+    """A sandbox daemon that was left running says nothing about the live configuration."""
+    live_config["server"]["port"] = house.port
+
+    (found,) = await examine_daemon(load_config(write_config(live_config), {}))
+
+    assert found.level.value == "problem"
+    assert "another payd (mode sandbox)" in found.cause
+
+
+async def test_a_wrong_api_v3_key_shows_in_the_callbacks(own_house, write_config):
+    """No call to WeChat uses it: it is unproven until a callback was opened, and wrong when one was not."""
+    house = own_house
+    config = load_config(write_config({"mode": "sandbox", "server": {"port": house.port}}), {})
+    found = {}
+    for moment in ("before", "opened", "not opened"):
+        if moment == "opened":
+            number = house.paid()
+        elif moment == "not opened":
+            assert house.resend(number, wrong_api_v3_key=True) == [400]
+        found[moment] = {item.check: item for item in await examine_daemon(config)}["api_v3_key"]
+
+    assert [item.level.value for item in found.values()] == ["note", "ok", "problem"]
+    assert "APIv3 key" in found["not opened"].cure
 
 
 def test_mode_sandbox_is_examined_against_its_own_simulator(payd, sandbox_config):
