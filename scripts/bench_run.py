@@ -37,7 +37,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from payd.sandbox import Merchant, prepare_directory
 
 KEYS = 16  # API keys in turn: one key may make 500 requests a second
-NOTIFY_AT_MOST = 0.6  # of bare: notifications must not run out, a repeat is cheaper than a first one
+NOTIFY_AT_MOST = 0.8  # of bare: notifications must not run out, a repeat is cheaper than a first one
 GOALS = {"notify": 0.5, "create": 0.17}
 
 BARE = """
