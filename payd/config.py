@@ -180,6 +180,16 @@ class ServerConfig(_Section):
     tls_cert_path: FilePath | None = None
     tls_key_path: FilePath | None = None
 
+    def url_at(self, host: str, port: int | None = None) -> str:
+        """Write an address of payd's: its scheme, the host (IPv6 in brackets, RFC 3986, 3.2.2) and the port."""
+        scheme = "https" if self.tls_cert_path else "http"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port if port is None else port}"
+
+    def own_url(self, port: int | None = None) -> str:
+        """Say where this machine reaches payd; a socket on every IPv6 address takes no IPv4."""
+        everywhere = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+        return self.url_at(everywhere.get(self.host, self.host), port)
+
 
 class StorageConfig(_Section):
     """The books."""

@@ -21,6 +21,7 @@ from pathlib import Path
 from tornado.netutil import bind_sockets
 
 from payd import __version__, limits
+from payd.checkup import CALLBACK_PATH
 from payd.config import Config, load_config
 from payd.errors import Complaint, ConfigError, PaydError
 from payd.logs import get_logger
@@ -310,8 +311,7 @@ async def serve(config: Config, config_path: Path, *, ready: Callable[[str], Non
     except OSError as exc:
         raise ConfigError([_cannot_listen(config.server.host, config.server.port, exc)]) from exc
     port = sockets[0].getsockname()[1]
-    scheme = "https" if config.server.tls_cert_path else "http"
-    notify_url = f"{scheme}://{_reachable(config.server.host)}:{port}/pay/notify/wechat"
+    notify_url = config.server.own_url(port) + CALLBACK_PATH
     async with open_gateway(config, notify_url=notify_url, with_simulator=True) as gateway:  # noqa: SIM117
         async with open_parts(config, gateway) as parts:
             in_flight = InFlight()
@@ -324,22 +324,12 @@ async def serve(config: Config, config_path: Path, *, ready: Callable[[str], Non
             for worker in workers:
                 worker.start()
                 worker.kick()
-            where = f"{scheme}://{_in_url(config.server.host)}:{port}"
+            where = config.server.url_at(config.server.host, port)
             simulator = f", simulator {gateway.simulator_url}" if gateway.simulator_url else ""
             async with operator_socket(parts, socket_path(config.storage.path)):
                 ready(f"payd {__version__} listening on {where} (mode {config.mode}{simulator})")
                 await stop.wait()
                 return await _drain(server, in_flight, workers)
-
-
-def _in_url(host: str) -> str:
-    """Write a host as it stands in a URL: an IPv6 address in brackets (RFC 3986, 3.2.2)."""
-    return f"[{host}]" if ":" in host else host
-
-
-def _reachable(host: str) -> str:
-    """Name an address at which this machine reaches what listens on ``host``."""
-    return {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, _in_url(host))  # noqa: S104
 
 
 def _cannot_listen(host: str, port: int, error: OSError) -> Complaint:

@@ -185,7 +185,7 @@ async def examine_notify_url(config: Config) -> list[Finding]:
 
 async def _examine_door(config: Config, url: str) -> Finding:
     """Ask a notify_url on this machine whether payd is there. Ports are not compared: a proxy may stand in front."""
-    own = _own_base(config) + CALLBACK_PATH
+    own = config.server.own_url() + CALLBACK_PATH
     client = SimpleAsyncHTTPClient(force_instance=True)
     try:
         there, here = await _fetch(client, url), await _fetch(client, own)
@@ -254,7 +254,7 @@ async def examine_redis(config: Config, *, clock: Clock, entropy: Entropy) -> li
 
 async def examine_daemon(config: Config) -> list[Finding]:
     """See whether payd runs at the configured address and its callback door is there. Nothing is posted to it."""
-    base = _own_base(config)
+    base = config.server.own_url()
     client = SimpleAsyncHTTPClient(force_instance=True)
     try:
         ready = await _fetch(client, f"{base}/readyz")
@@ -268,14 +268,6 @@ async def examine_daemon(config: Config) -> list[Finding]:
     if findings[0].level is Level.OK and counts is not None:
         findings += _api_v3_key(counts.body.decode("utf-8", "replace"))
     return findings
-
-
-def _own_base(config: Config) -> str:
-    """Say where this machine reaches payd; a socket on every IPv6 address takes no IPv4."""
-    scheme = "https" if config.server.tls_cert_path else "http"
-    everywhere = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
-    host = everywhere.get(config.server.host, config.server.host)
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{config.server.port}"
 
 
 async def _fetch(client: SimpleAsyncHTTPClient, url: str) -> HTTPResponse | None:

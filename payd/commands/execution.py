@@ -51,9 +51,10 @@ async def _perform_alone(config: Config, name: str, arguments: dict[str, str]) -
 @asynccontextmanager
 async def reach_gateway(config: Config) -> AsyncIterator[Gateway]:
     """Say whom to speak to; in mode sandbox start the simulator for the run, unless one listens there already."""
+    from payd.checkup import CALLBACK_PATH
     from payd.daemon import open_gateway
 
-    notify_url = f"http://127.0.0.1:{config.server.port}/pay/notify/wechat"
+    notify_url = config.server.own_url() + CALLBACK_PATH
     running = not config.livemode and await _somebody_listens(config.sandbox.port)
     async with open_gateway(config, notify_url=notify_url, with_simulator=not running) as gateway:
         yield gateway

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 
 class Turns:
@@ -14,44 +16,19 @@ class Turns:
     """
 
     def __init__(self) -> None:
-        self._locks: dict[str, _Counted] = {}
+        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
 
-    def of(self, number: str) -> _Turn:
-        """Wait for the turn of ``number`` and hold it: ``async with turns.of(number)``."""
-        return _Turn(self._locks, number)
-
-
-class _Counted(asyncio.Lock):
-    """A lock that knows how many hold it or wait for it."""
-
-    wanted = 0
-
-
-class _Turn:
-    """One turn, waited for and held once."""
-
-    __slots__ = ("_locks", "_number")
-
-    def __init__(self, locks: dict[str, _Counted], number: str) -> None:
-        self._locks, self._number = locks, number
-
-    async def __aenter__(self) -> None:
-        lock = self._locks.get(self._number)
-        if lock is None:
-            lock = self._locks[self._number] = _Counted()
-        lock.wanted += 1
+    @asynccontextmanager
+    async def of(self, number: str) -> AsyncIterator[None]:
+        """Wait for the turn of ``number`` and hold it."""
+        lock, waiting = self._locks.get(number, (asyncio.Lock(), 0))
+        self._locks[number] = (lock, waiting + 1)
         try:
-            await lock.acquire()
-        except asyncio.CancelledError:
-            self._leave(lock)
-            raise
-
-    async def __aexit__(self, *_ended: object) -> None:
-        lock = self._locks[self._number]
-        lock.release()
-        self._leave(lock)
-
-    def _leave(self, lock: _Counted) -> None:
-        lock.wanted -= 1
-        if not lock.wanted:
-            del self._locks[self._number]
+            async with lock:
+                yield
+        finally:
+            lock, waiting = self._locks[number]
+            if waiting == 1:
+                del self._locks[number]
+            else:
+                self._locks[number] = (lock, waiting - 1)

@@ -265,7 +265,7 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
             raise _refusal("the request target holds bytes that are not ASCII")
         if coding is not None and (coding.lower() != "chunked" or version == "1.0"):
             raise _refusal("Transfer-Encoding must be chunked, in HTTP/1.1")
-        if version == "1.1" and ("host" not in headers or _is_repeated(b"host", self._fields)):
+        if version == "1.1" and [name.lower() for name, _ in self._fields].count(b"host") != 1:
             raise _refusal("it must name its Host once")
         expects = version == "1.1" and "expect" in headers
         if length > (limits.BODY_BYTES_MAX if expects else limits.DRAINED_BYTES_MAX):
@@ -441,10 +441,6 @@ def _headers(fields: list[tuple[bytes, bytes]]) -> Headers:
     for name, value in fields:
         headers.add(name.decode("latin-1"), value.decode("latin-1").strip(" \t"))
     return headers
-
-
-def _is_repeated(wanted: bytes, fields: list[tuple[bytes, bytes]]) -> bool:
-    return [name.lower() for name, _ in fields].count(wanted) > 1
 
 
 def _refusal(reason: str) -> RequestError:

@@ -37,11 +37,7 @@ def text(members: Mapping[str, Any], name: str) -> str:
 def optional_text(members: Mapping[str, Any], name: str) -> str | None:
     """Take a text; None when it is absent, null or empty. Raises Malformed."""
     value = members.get(name)
-    if value is None or value == "":
-        return None
-    if type(value) is not str or len(value) > _TEXT_CHARS_MAX:
-        raise Malformed(f"{name} is no text")
-    return value
+    return None if value is None or value == "" else text(members, name)
 
 
 #: The largest whole number the database holds.

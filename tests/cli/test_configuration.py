@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from payd.config import NAME_CHARS_MAX, Config, SettingsError, load_config
+from payd.config import NAME_CHARS_MAX, Config, ServerConfig, SettingsError, load_config
 
 
 def _complaints(content, write_config, environ=None):
@@ -279,3 +279,21 @@ def test_no_setting_is_so_long_that_it_would_be_masked():
     ]
 
     assert max(map(len, names)) < NAME_CHARS_MAX
+
+
+@pytest.mark.parametrize(
+    ("host", "shown", "own"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:80", "http://127.0.0.1:80"),
+        ("0.0.0.0", "http://0.0.0.0:80", "http://127.0.0.1:80"),
+        ("::", "http://[::]:80", "http://[::1]:80"),
+        ("::1", "http://[::1]:80", "http://[::1]:80"),
+        ("pay.example", "http://pay.example:80", "http://pay.example:80"),
+    ],
+)
+def test_payds_own_address_is_one_that_this_machine_reaches(host, shown, own):
+    """Where it listens is told as it is configured, IPv6 in brackets; callbacks of a simulator come to the other."""
+    server = ServerConfig(host=host, port=80)
+
+    assert (server.url_at(host), server.own_url()) == (shown, own)
+    assert server.own_url(81) == own.removesuffix("80") + "81"
