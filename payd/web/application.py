@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import http
 import re
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import orjson
-from tornado.httputil import HTTPServerRequest
-from tornado.web import Application, RequestHandler, _HandlerDelegate
 
+from payd.errors import RequestError
 from payd.web.answered import common_headers, log, request_id_of
-from payd.web.base_controller import PROBLEM, BaseController, MethodNotAllowedController, NotFoundController
-from payd.web.http_connection import HttpConnection, Refusal, Request, hand_over
+from payd.web.base_controller import RefusingController
+from payd.web.handler import Handler
+from payd.web.http_connection import HttpConnection, Refusal, Request
 from payd.web.metrics_controller import MetricsController
 from payd.web.operator_controller import OperatorController
 from payd.web.pay_controller import PayController
@@ -22,21 +20,16 @@ from payd.web.routes import PUBLIC, ROUTES, Route
 from payd.web.services import Services
 from payd.web.wechat_callback_controller import WechatCallbackController
 
-CONTROLLERS: Final[tuple[type[BaseController], ...]] = (
+CONTROLLERS: Final[tuple[type[Handler], ...]] = (
+    WechatCallbackController,
     PayController,
     OperatorController,
     MetricsController,
 )
 
 
-#: The one route that no RequestHandler answers: WechatCallbackController is faster.
-CALLBACK: Final = next(route for route in ROUTES if route.operation_id == "wechat_notify")
-
-
-def controller_of(operation_id: str) -> type[BaseController] | None:
-    """Find the controller that has an operation; None for callbacks. A route without one fails at import."""
-    if operation_id == CALLBACK.operation_id:
-        return None
+def controller_of(operation_id: str) -> type[Handler]:
+    """Find the controller that has an operation. A route without one fails at import."""
     for controller in CONTROLLERS:
         if operation_id in vars(controller):
             return controller
@@ -44,7 +37,7 @@ def controller_of(operation_id: str) -> type[BaseController] | None:
 
 
 #: The methods of a path.
-Methods = dict[str, tuple[Route, type[BaseController] | None]]
+Methods = dict[str, tuple[Route, type[Handler]]]
 
 
 class Router:
@@ -73,63 +66,43 @@ class Router:
         return None, {}
 
 
-class PaydApplication(Application):
-    """Tornado's application with payd's own look-up."""
+class PaydApplication:
+    """Whom the server hands requests to."""
 
     def __init__(self, services: Services) -> None:
-        super().__init__([], log_function=lambda handler: None)
         self.services = services
         self._router = Router()
 
     def take(self, connection: HttpConnection, request: Request) -> None:
-        """Hand WeChat's callbacks to their controller, and everything else to Tornado's."""
-        line = request.start_line
-        if line.method == CALLBACK.method and line.path.partition("?")[0] == CALLBACK.path:
-            WechatCallbackController(self.services, connection, CALLBACK.path).take(request)
-        else:
-            hand_over(request, self.start_request(connection, connection))
-
-    def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> _HandlerDelegate:
-        """Choose the controller of a request."""
-        methods, path = self._router.find(request.path)
+        """Begin to answer a request."""
+        methods, arguments = self._router.find(request.path)
         if methods is None:
-            return self._delegate(request, NotFoundController, UNKNOWN_ROUTE, {})
-        found = methods.get("GET" if request.method == "HEAD" else request.method or "")  # RFC 9110, 9.1
+            self._refuse(connection, request, UNKNOWN_ROUTE, RequestError("not_found", path=request.path[:200]))
+            return
+        found = methods.get("GET" if request.method == "HEAD" else request.method)  # RFC 9110, 9.1
         if found is None:
-            first = next(iter(methods.values()))[0]
-            return self._delegate(
-                request,
-                MethodNotAllowedController,
-                first,
-                {},
-                allowed=(*methods, *(["HEAD"] if "GET" in methods else [])),
-            )
+            allowed = ", ".join([*methods, *(["HEAD"] if "GET" in methods else [])])
+            error = RequestError("method_not_allowed", method=request.method, allowed=allowed)
+            self._refuse(connection, request, next(iter(methods.values()))[0], error)
+            return
         route, controller = found
-        assert controller is not None, "callbacks do not come here"
-        return self._delegate(request, controller, route, path)
+        controller(self.services, connection, request, route, arguments).start()
+
+    def _refuse(self, connection: HttpConnection, request: Request, route: Route, error: RequestError) -> None:
+        controller = RefusingController(self.services, connection, request, route)
+        controller.refusal = error
+        controller.start()
 
     def refuse(self, connection: HttpConnection, refusal: Refusal) -> None:
         """Answer what could not be read as a request, as every refusal is answered."""
         services, said = self.services, refusal.headers
         request_id, language = request_id_of(said, services), language_of(said.get("Accept-Language"))
         status, headers, body = problem_document(refusal.error, request_id=request_id, language=language)
-        head = {**common_headers(), **headers, "Content-Type": PROBLEM, "X-Request-Id": request_id}
-        connection.answer(status, http.HTTPStatus(status).phrase, head.items(), orjson.dumps(body))
+        head = {**common_headers(), **headers, "X-Request-Id": request_id}
+        connection.answer(status, head.items(), orjson.dumps(body))
         services.metrics.answered(UNKNOWN_ROUTE.path, "other", status, 0.0)
         log.info("answered", route=UNKNOWN_ROUTE.path, status=status, request_id=request_id,
                  error=" ".join(complaint.issue for complaint in refusal.error.complaints))  # fmt: skip
-
-    def _delegate(
-        self,
-        request: HTTPServerRequest,
-        controller: type[RequestHandler],
-        route: Route,
-        path: Mapping[str, str],
-        **more: Any,
-    ) -> _HandlerDelegate:
-        arguments = {"services": self.services, "route": route, **more}
-        encoded = {name: value.encode() for name, value in path.items()}
-        return self.get_handler_delegate(request, controller, arguments, path_kwargs=encoded)
 
 
 UNKNOWN_ROUTE: Final = Route(

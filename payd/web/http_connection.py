@@ -1,29 +1,21 @@
-"""One client's connection: HTTP/1.1 (RFC 9112), read by llhttp, answered through Tornado's own interfaces.
+"""One client's connection: HTTP/1.1 (RFC 9112), read by llhttp, answered whole.
 
-Tornado's ``HTTP1Connection`` costs more than all else about a callback (README, D25); this takes its place. The bytes
-are llhttp's work (httptools), the socket is the event loop's; what is left is here: one request at a time in the order
-in which they came, bounds on the head and the body, and when to hang up. A request is handed on as a whole; `hand_over`
-gives it to any ``HTTPMessageDelegate``, which is how a Tornado ``Application`` takes it.
+The bytes are llhttp's work (httptools), the socket is the event loop's; what is left is here: one request at a time in
+the order in which they came, bounds on the head and the body, and when to hang up (README, D25).
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
+from http import HTTPStatus
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
-from tornado.httputil import (
-    HTTPConnection,
-    HTTPHeaders,
-    HTTPInputError,
-    HTTPMessageDelegate,
-    RequestStartLine,
-    ResponseStartLine,
-)
 
 from payd import limits
 from payd.errors import Complaint, RequestError
@@ -39,17 +31,30 @@ VERSIONS: Final = frozenset({"1.0", "1.1"})
 #: An offer to speak another protocol, as headers and as words of ``Connection``.
 UPGRADE: Final = frozenset({b"upgrade", b"http2-settings"})
 NO_BODY: Final = frozenset({204, 304})
+#: What a Host may hold (RFC 9110, 7.2). No comma: it is in no name, and two of them joined by a proxy would have one.
+HOST: Final = re.compile(r"(?:[\w.~!$&'()*+;=:\[\]-]|%[0-9A-Fa-f]{2})*", re.ASCII)
+PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 
 
 @dataclass(slots=True)
 class Request:
     """One request as it came. ``body`` ends one byte over the limit at the latest: enough to be refused by its size."""
 
-    start_line: RequestStartLine
+    method: str
+    path: str
+    query: str  # without its question mark
+    version: str  # 1.0 or 1.1
     headers: Headers
     fields: list[tuple[bytes, bytes]]  # the same, as they came
     body: bytes
     keep_alive: bool
+
+    def lines_of(self, name: str) -> list[str]:
+        """List the values of each line of one header, where two lines are not the same as a list in one."""
+        if name not in self.headers:
+            return []
+        wanted = name.lower().encode()
+        return [value.decode("latin-1").strip(" \t") for field, value in self.fields if field.lower() == wanted]
 
 
 @dataclass(slots=True)
@@ -60,33 +65,15 @@ class Refusal:
     headers: Headers
 
 
-def hand_over(request: Request, delegate: HTTPMessageDelegate) -> None:
-    """Give a request to a delegate of Tornado's, with headers as Tornado has them.
-
-    llhttp has found them well-formed; they are not checked against the grammar again.
-    """
-    headers = HTTPHeaders()
-    for name, value in request.fields:
-        key, text = name.decode("latin-1"), value.decode("latin-1").strip(" \t")
-        if key in headers:
-            headers.add(key, text)
-        else:
-            headers[key] = text
-    delegate.headers_received(request.start_line, headers)
-    if request.body:
-        delegate.data_received(request.body)
-    delegate.finish()
-
-
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Who is at the other end; Tornado reads it as the connection's context."""
+    """Who is at the other end."""
 
     remote_ip: str
     protocol: str
 
 
-class HttpConnection(asyncio.Protocol, HTTPConnection):
+class HttpConnection(asyncio.Protocol):
     """Reads requests, hands them on one after another, and writes their answers."""
 
     def __init__(self, server: HttpServer) -> None:
@@ -98,7 +85,6 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
         self._headers = Headers()  # of the request that is read, once its head is whole
         self._body: list[bytes] = []
         self._request: Request | None = None
-        self._close_callback: Callable[[], None] | None = None
         self._busy = False  # a request is being answered
         self._unread = b""  # came and is not parsed yet, from `_read_at` on
         self._read_at = 0
@@ -109,7 +95,6 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
         self._left = False  # the client has closed its side
         self._over = False  # hanging up: what still comes runs into nothing
         self._asks = False  # the client sends its body when it is told to
-        self._owed = 0  # bytes of the answer's body still to be written; -1 before its head
         self._in_head = self._in_trailers = self._in_body = False
         self._head_bytes = self._body_bytes = self._body_length = self._chunks = 0
         self._since = server.now()
@@ -121,7 +106,7 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one by its methods only
         peer = transport.get_extra_info("peername")
         secure = transport.get_extra_info("sslcontext") is not None
-        self.context = Peer(peer[0] if isinstance(peer, tuple) else "0.0.0.0", "https" if secure else "http")  # noqa: S104
+        self.peer = Peer(peer[0] if isinstance(peer, tuple) else "0.0.0.0", "https" if secure else "http")  # noqa: S104
         self._server.connected(self)
 
     def data_received(self, data: bytes) -> None:
@@ -207,7 +192,7 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
     def eof_received(self) -> bool:
         """Answer what was asked, even when the client closed its side for writing behind it."""
         self._last = self._left = True
-        return self._busy and self.context.protocol == "http"
+        return self._busy and self.peer.protocol == "http"
 
     def pause_writing(self) -> None:
         """Begin nothing more for a client that does not read."""
@@ -219,13 +204,10 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
         self._turn()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Forget the client; whoever still works on its request is told."""
+        """Forget the client. Whoever still works on its request goes on: money may be on its way."""
         self._over = True
         self._waiting.clear()
         self._server.lost(self)
-        if self._close_callback is not None:
-            self._close_callback()
-            self._close_callback = None
 
     # -- the parser's side --------------------------------------------------------------------------------------------
 
@@ -267,6 +249,8 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
             raise _refusal("Transfer-Encoding must be chunked, in HTTP/1.1")
         if version == "1.1" and [name.lower() for name, _ in self._fields].count(b"host") != 1:
             raise _refusal("it must name its Host once")
+        if not HOST.fullmatch(headers.get("host") or ""):
+            raise _refusal("its Host is none")
         expects = version == "1.1" and "expect" in headers
         if length > (limits.BODY_BYTES_MAX if expects else limits.DRAINED_BYTES_MAX):
             raise _body_too_large()
@@ -294,66 +278,55 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
         if not self._in_body:
             return
         self._in_body = self._in_trailers = False
-        method = self._parser.get_method().decode("ascii")
-        line = RequestStartLine(method, self._uri.decode("ascii"), f"HTTP/{self._version}")
-        body, keep = b"".join(self._body), self._parser.should_keep_alive()
-        self._waiting.append(Request(line, self._headers, self._head, body[: limits.BODY_BYTES_MAX + 1], keep))
+        path, _, query = self._uri.decode("ascii").partition("?")
+        self._waiting.append(
+            Request(
+                method=self._parser.get_method().decode("ascii"),
+                path=path,
+                query=query,
+                version=self._version,
+                headers=self._headers,
+                fields=self._head,
+                body=b"".join(self._body)[: limits.BODY_BYTES_MAX + 1],
+                keep_alive=self._parser.should_keep_alive(),
+            )
+        )
 
     def _tell_to_send(self) -> None:
         if self._asks and self._in_body and not (self._busy or self._waiting or self._over):
             self._asks = False
             self._transport.write(CONTINUE)
 
-    # -- Tornado's side -----------------------------------------------------------------------------------------------
+    # -- the application's side ---------------------------------------------------------------------------------------
 
-    def set_close_callback(self, callback: Callable[[], None] | None) -> None:
-        """Tell ``callback`` when the client goes away before its answer."""
-        self._close_callback = callback
+    def answer(self, code: int, headers: Iterable[tuple[str, str]], body: bytes) -> None:
+        """Write the whole answer to the request at hand, and turn to the next one or hang up.
 
-    def write_headers(self, start_line: Any, headers: HTTPHeaders, chunk: bytes | None = None) -> asyncio.Future[None]:
-        """Write the head of an answer, and what there is of its body (Tornado's ``HTTPConnection``)."""
-        assert isinstance(start_line, ResponseStartLine), "a server answers"
-        assert start_line.code in NO_BODY or "Content-Length" in headers, "every answer knows its length"
-        length = 0 if start_line.code in NO_BODY else int(headers["Content-Length"])
-        return self._begin_answer(start_line.code, start_line.reason, headers.get_all(), length, chunk or b"")
-
-    def answer(self, code: int, reason: str, headers: Iterable[tuple[str, str]], body: bytes) -> None:
-        """Write a whole answer; its length is added."""
-        fields = [*headers, ("Content-Length", str(len(body)))] if body else headers
-        self._begin_answer(code, reason, fields, len(body), body)
-        self.finish()
-
-    def _begin_answer(
-        self, code: int, reason: str, headers: Iterable[tuple[str, str]], length: int, chunk: bytes
-    ) -> asyncio.Future[None]:
+        Its length is added; a HEAD gets all but the body (RFC 9110, 9.3.2). Raises ValueError, and hangs up, when a
+        header holds the end of a line.
+        """
         request = self._request
-        lines = [f"HTTP/1.1 {code} {reason}"]
+        lines = [f"HTTP/1.1 {code} {PHRASES[code]}"]
         lines += [f"{name}: {value}" for name, value in headers]
-        if request is None or not self._stays(request):
+        if code not in NO_BODY:
+            lines.append(f"Content-Length: {len(body)}")
+        stays = request is not None and self._stays(request)
+        if request is None or not stays:
             lines.append("Connection: close")
-        elif request.start_line.version == "HTTP/1.0":
+        elif request.version == "1.0":
             lines.append("Connection: keep-alive")
         head = "\r\n".join(lines)
         if head.count("\n") != len(lines) - 1:
             self.abort()
             raise ValueError("a header holds the end of a line")
         content = head.encode("latin-1") + b"\r\n\r\n"
-        bodiless = request is not None and request.start_line.method == "HEAD"
-        self._owed = len(content) + (0 if bodiless else length)
-        return self.write(content + chunk)
-
-    def write(self, chunk: bytes) -> asyncio.Future[None]:
-        """Write more of the body."""
-        self._owed -= len(chunk)
+        if request is None or request.method != "HEAD":
+            content += body
         if not self._transport.is_closing():
-            self._transport.write(chunk)
-        return self._server.done
-
-    def finish(self) -> None:
-        """End an answer: hang up, or turn to the next request."""
+            self._transport.write(content)
         self._busy, self._since = False, self._server.now()
-        if self._request is None or self._owed or not self._stays(self._request):
-            self._hang_up()  # behind half an answer, too: the next one would be read as its rest
+        if not stays:
+            self._hang_up()
         elif self._waiting:
             self._server.soon(self._turn)
         else:
@@ -372,7 +345,7 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
         if self._busy or self._paused or self._over or not self._waiting:
             return
         request = self._waiting.popleft()
-        self._busy, self._owed = True, -1
+        self._busy = True
         if isinstance(request, Refusal):
             self._request = None
             self._server.refuse(self, request)
@@ -381,10 +354,6 @@ class HttpConnection(asyncio.Protocol, HTTPConnection):
         handed_on = False
         try:
             self._server.take(self, request)
-            handed_on = True
-        except HTTPInputError as error:
-            self._request = None
-            self._server.refuse(self, Refusal(_refusal(str(error)), request.headers))
             handed_on = True
         finally:
             if not handed_on:  # a mistake of ours: nobody would ever answer

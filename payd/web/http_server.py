@@ -39,8 +39,6 @@ class HttpServer:
         self.now: Callable[[], float] = self._loop.time
         self.soon = self._loop.call_soon
         self.take, self.refuse = app.take, app.refuse
-        self.done: asyncio.Future[None] = self._loop.create_future()  # what is written is on its way: nobody waits
-        self.done.set_result(None)
 
     async def start(self, sockets: Iterable[socket.socket]) -> None:
         """Accept connections on these sockets."""

@@ -24,7 +24,7 @@ class MetricsController(BaseController):
         for key_id, at in self.services.auth.last_used().items():
             if at is not None:
                 self.services.metrics.key_last_used.labels(key_id).set(at.timestamp())
-        body, content_type = self.services.metrics.exposition(self.request.headers.get("Accept", ""))
+        body, content_type = self.services.metrics.exposition(self.request.headers.get("Accept") or "")
         self.answer(200, body, content_type)
 
     async def auth_metrics(self) -> None:
@@ -66,8 +66,7 @@ class MetricsController(BaseController):
 
     async def docs(self) -> None:
         """Give the API's description for people."""
-        self.set_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
-        self.answer(200, _page(), HTML)
+        self.answer(200, _page(), HTML, Content_Security_Policy="default-src 'none'; style-src 'unsafe-inline'")
 
 
 @cache

@@ -15,7 +15,7 @@ from payd.plugin.idempotency import KeyedCall, KeyedRequest
 from payd.plugin.pay_plugin import CREATED, REFUSED, UNKNOWN, Answer
 from payd.ports import Position
 from payd.web import queries, views
-from payd.web.base_controller import BaseController
+from payd.web.base_controller import JSON, BaseController
 from payd.web.bodies import (
     CloseBody,
     CreateBody,
@@ -26,6 +26,7 @@ from payd.web.bodies import (
     refund_command,
 )
 from payd.web.idempotency_key import read_idempotency_key
+from payd.web.problems import CONTENT_TYPE as PROBLEM
 from payd.web.problems import language_of, problem_document
 
 #: The HTTP status of each outcome of create and refund.
@@ -73,7 +74,7 @@ class PayController(BaseController):
     @asynccontextmanager
     async def _keyed(self, body: CreateBody | RefundBody) -> AsyncIterator[KeyedCall | None]:
         """Hold the request's Idempotency-Key, if it has one, while the command runs."""
-        key = read_idempotency_key(self.request.headers.get_list("Idempotency-Key"))
+        key = read_idempotency_key(self.request.lines_of("Idempotency-Key"))
         if key is None:
             yield None
             return
@@ -83,12 +84,12 @@ class PayController(BaseController):
             yield call
 
     def _give(self, answer: Answer) -> None:
+        headers = {}
         if answer.replayed:
-            self.set_header("Idempotency-Replayed", "true")
+            headers["Idempotency_Replayed"] = "true"
         if answer.status == STATUSES[UNKNOWN]:
-            self.set_header("Retry-After", "5")
-        content_type = "application/problem+json; charset=utf-8" if answer.status >= 400 else None
-        self.answer(answer.status, answer.body, *([content_type] if content_type else []))
+            headers["Retry_After"] = "5"
+        self.answer(answer.status, answer.body, JSON if answer.status < 400 else PROBLEM, **headers)
 
     def _render_order(self, snapshot: OrderSnapshot, outcome: str) -> tuple[int, bytes]:
         payment = snapshot.payment

@@ -141,7 +141,7 @@ PROBLEMS: Final[tuple[Problem, ...]] = (
 
 CATALOGUE: Final[Mapping[str, Problem]] = {problem.code: problem for problem in PROBLEMS}
 
-CONTENT_TYPE: Final = "application/problem+json"
+CONTENT_TYPE: Final = "application/problem+json"  # RFC 9457; no charset: it is UTF-8 (RFC 8259)
 STANDARD_MEMBERS: Final = ("type", "title", "status", "detail", "code", "retryable", "request_id", "errors")
 
 

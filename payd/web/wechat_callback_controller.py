@@ -11,7 +11,6 @@ Checks 1-6 (headers, time, serial, signature, envelope, decryption) are ``wechat
 from __future__ import annotations
 
 import asyncio
-from http import HTTPStatus
 from typing import Final
 
 import orjson
@@ -25,11 +24,10 @@ from payd.models.evidence import PaymentEvidence
 from payd.models.notification import NotificationRecord, NotificationResult, OpenedNotification, Step
 from payd.models.states import PaymentEvent
 from payd.plugin.settlement import Receipt
-from payd.web.answered import answered, begun, common_headers, log, request_id_of, where_of
-from payd.web.http_connection import HttpConnection, Request
-from payd.web.services import Services
+from payd.web.answered import log
+from payd.web.handler import Handler
 
-JSON: Final = "application/json; charset=utf-8"
+JSON: Final = {"Content-Type": "application/json; charset=utf-8"}
 
 #: (original_type, event_type) that payd acts upon.
 PAYMENT_EVENTS: Final = frozenset({("transaction", "TRANSACTION.SUCCESS")})
@@ -49,50 +47,24 @@ RESULT_OF_STEP: Final = {
 }
 
 
-class WechatCallbackController:
-    """POST /pay/notify/wechat: one callback, from its request to its answer.
+class WechatCallbackController(Handler):
+    """POST /pay/notify/wechat: one callback.
 
-    Not a RequestHandler like the others: nothing of what that prepares is needed here, where the load is.
+    Answers in WeChat's shape; needs no key, for WeChat's signature says who calls.
     """
 
-    def __init__(self, services: Services, connection: HttpConnection, route: str) -> None:
-        self.services = services
-        self.route = route
-        self.told: dict[str, str | None] = {}  # what is added to the log line
-        #: What the books made of the callback; set when its row is made.
-        self.verdict: NotificationResult | None = None
-        self._connection = connection
-        self._answered = False  # an answer was begun: there is no second one
-        self._over = False  # it is written
+    #: What the books made of the callback; set when its row is made.
+    verdict: NotificationResult | None = None
 
-    def take(self, request: Request) -> None:
-        """Begin to answer."""
-        self._started = begun()
-        self._headers, self._body = request.headers, request.body
-        self.request_id = request_id_of(request.headers, self.services)
-        self.services.in_flight.enter()
-        task = asyncio.get_running_loop().create_task(self._answer_it())
-        _UNDER_WAY.add(task)
-        task.add_done_callback(_UNDER_WAY.discard)
+    def fail(self) -> None:
+        """Answer that a mistake of ours is in the way: WeChat sends it again."""
+        self._fail(500, "internal_error")
 
-    async def _answer_it(self) -> None:
-        """Answer once, or hang up: nothing else may become of a callback."""
-        try:
-            await self._judge()
-        except Exception as error:
-            log.error("internal_error", error=repr(error), request_id=self.request_id, route=self.route,
-                      where=where_of(error))  # fmt: skip
-            self._fail(500, "internal_error")
-        finally:
-            self.services.in_flight.leave()
-            if not self._over:
-                self._connection.abort()
-
-    async def _judge(self) -> None:
+    async def wechat_notify(self) -> None:
         """Verify, apply, and answer within the deadline."""
         steps: list[Step] = []
         try:
-            if len(self._body) > limits.BODY_BYTES_MAX:
+            if len(self.request.body) > limits.BODY_BYTES_MAX:
                 self._fail(413, "body_too_large")
                 return
             async with asyncio.timeout(limits.NOTIFY_DEADLINE_SECONDS):
@@ -104,7 +76,7 @@ class WechatCallbackController:
             self._fail(503, "storage unavailable, send again")
 
     async def _receive(self, steps: list[Step]) -> None:
-        opened = await self.services.wechat.open_notification(self._headers, self._body, steps)
+        opened = await self.services.wechat.open_notification(self.request.headers, self.request.body, steps)
         kind = (opened.original_type, opened.event_type)
         if kind in PAYMENT_EVENTS:
             await self._receive_payment(opened, steps)
@@ -114,7 +86,7 @@ class WechatCallbackController:
             await self._foreign(opened, steps)
         assert self.verdict is not None, "every way through leaves a verdict"
         self._count(self.verdict)
-        self._write(204, b"")
+        self.write(204, {}, b"")
 
     async def _receive_payment(self, opened: OpenedNotification, steps: list[Step]) -> None:
         evidence = self.services.wechat.payment_evidence(opened)
@@ -218,28 +190,7 @@ class WechatCallbackController:
 
     def _fail(self, status: int, message: str) -> None:
         """Answer in WeChat's shape."""
-        self._write(status, orjson.dumps({"code": "FAIL", "message": message[:256]}))
-
-    def _write(self, status: int, body: bytes) -> None:
-        if self._answered:
-            return
-        self._answered = True
-        head = common_headers()
-        head["X-Request-Id"] = self.request_id
-        if body:
-            head["Content-Type"] = JSON
-        self._connection.answer(status, _PHRASES[status], head.items(), body)
-        self._over = True
-        answered(
-            self.services, "POST", self.route, status, started=self._started, request_id=self.request_id, key_id=None,
-            told=self.told,
-        )  # fmt: skip
-
-
-_PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
-
-#: The loop itself remembers tasks weakly.
-_UNDER_WAY: Final[set[asyncio.Task[None]]] = set()
+        self.write(status, JSON, orjson.dumps({"code": "FAIL", "message": message[:256]}))
 
 
 #: What a payment notification must say before it is compared with the books (contract 1.9).

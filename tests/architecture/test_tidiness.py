@@ -14,8 +14,7 @@ DOORS = {"payd.__main__", "dashboard.__main__", "dashboard.door"}
 #: Who may catch everything, and why.
 CATCHES_ALL = {
     "payd/workers/periodic.py": "a worker's failed run is counted and logged, and the next one comes",
-    "payd/web/base_controller.py": "a mistake of ours becomes a 500 problem document, never a traceback",
-    "payd/web/wechat_callback_controller.py": "the same for callbacks, in WeChat's shape",
+    "payd/web/handler.py": "a mistake of ours becomes a 500 in the shape its reader knows, never a traceback",
     "payd/commands/exits.py": "the command line's last place: an error becomes one line and an exit code",
     "payd/operator_socket.py": "a mistake in an operator's command reaches the person who asked, and the daemon lives",
     "payd/wechat/certificates.py": "removes its half-written temporary file and raises on",

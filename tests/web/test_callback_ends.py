@@ -9,12 +9,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tornado.httputil import RequestStartLine
 
 from payd.errors import StorageUnavailable, VerificationError
 from payd.http_headers import Headers
 from payd.models.notification import OpenedNotification, Step
 from payd.web.http_connection import Request
+from payd.web.routes import ROUTES
 from payd.web.services import InFlight, RejectedRows
 from payd.web.wechat_callback_controller import WechatCallbackController
 
@@ -40,7 +40,7 @@ class Connection:
         self.finished = 0
         self.aborted = 0
 
-    def answer(self, code: int, reason: str, headers: Any, body: bytes) -> None:
+    def answer(self, code: int, headers: Any, body: bytes) -> None:
         if self.breaks:
             raise self.breaks
         self.statuses.append(code)
@@ -87,9 +87,9 @@ async def end_of(
         entropy=SimpleNamespace(token_hex=lambda count: "ab" * count),
     )
     connection = connection or Connection()
-    callback = WechatCallbackController(services, connection, "/pay/notify/wechat")  # type: ignore[arg-type]
-    line = RequestStartLine("POST", "/pay/notify/wechat", "HTTP/1.1")
-    callback.take(Request(line, Headers(), [], b"", keep_alive=True))
+    route = next(route for route in ROUTES if route.operation_id == "wechat_notify")
+    request = Request("POST", route.path, "", "1.1", Headers(), [], b"", keep_alive=True)
+    WechatCallbackController(services, connection, request, route).start()  # type: ignore[arg-type]
     assert in_flight.count == 1
     async with asyncio.timeout(5):
         await in_flight.idle.wait()
@@ -143,7 +143,7 @@ async def test_trouble_behind_the_answer_makes_no_second_one(monkeypatch: Any) -
     def breaks(*_about: Any, **_more: Any) -> None:
         raise TypeError("cannot be logged")
 
-    monkeypatch.setattr("payd.web.wechat_callback_controller.answered", breaks)
+    monkeypatch.setattr("payd.web.handler.answered", breaks)
 
     connection, _, in_flight = await end_of()
 
