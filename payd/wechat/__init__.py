@@ -1,8 +1,8 @@
 """The only code that knows WeChat Pay's wire: headers, paths, field spellings, keys and error codes.
 
-Reading order: settings, key_files, keyring, signing, verification, resource_cipher, requests, error_codes, answers,
-evidence, http_answer, curl_driver, transport, hosts, pacing, certificates, calls, notifications, bills,
-wechat_pay_client.
+Reading order: settings, key_files, keyring, signing_child, signatures, signing, verification, resource_cipher,
+requests, error_codes, answers, evidence, http_answer, curl_driver, transport, hosts, pacing, certificates, calls,
+notifications, bills, wechat_pay_client.
 """
 
 from __future__ import annotations

@@ -6,14 +6,13 @@ Source: WeChat Pay v3, "construct the request signature" and the page of each cl
 
 from __future__ import annotations
 
-import asyncio
 import base64
 from collections.abc import Mapping
-from concurrent.futures import Executor
 from typing import Final
 
 from payd.ports import Clock, Entropy
 from payd.wechat.keyring import MerchantKey
+from payd.wechat.signatures import Signatures
 
 AUTHORIZATION_SCHEME: Final = "WECHATPAY2-SHA256-RSA2048"
 NONCE_BYTES: Final = 16  # 32 hex digits: inside [0-9A-Za-z]{32}, what every SDK sends
@@ -38,17 +37,17 @@ def authorization(*, mchid: str, serial_no: str, timestamp: str, nonce: str, sig
 class RequestSigner:
     """Signs with the merchant's key. Fresh timestamp and nonce at every call; a repeat is signed anew."""
 
-    def __init__(self, key: MerchantKey, *, clock: Clock, entropy: Entropy, executor: Executor) -> None:
+    def __init__(self, key: MerchantKey, *, clock: Clock, entropy: Entropy, signatures: Signatures) -> None:
         self._key = key
         self._clock = clock
         self._entropy = entropy
-        self._executor = executor
+        self._signatures = signatures
 
     async def authorize(self, *, method: str, target: str, body: bytes) -> str:
-        """Make the Authorization header of one request. RSA runs in the executor: it takes 230 us without the GIL."""
+        """Make the Authorization header of one request. RSA is done off the loop: it takes 230 us and more."""
         timestamp, nonce = self._stamp()
         text = request_text(method=method, target=target, timestamp=timestamp, nonce=nonce, body=body)
-        signature = await asyncio.get_running_loop().run_in_executor(self._executor, self._key.sign, text)
+        signature = await self._signatures.sign(text)
         return authorization(
             mchid=self._key.mchid,
             serial_no=self._key.serial,

@@ -39,6 +39,7 @@ from payd.wechat.members import Malformed, text
 from payd.wechat.requests import Operation
 from payd.wechat.resource_cipher import ResourceCipher, decrypt_field, encrypt_field
 from payd.wechat.settings import ClientSettings
+from payd.wechat.signatures import Signatures
 from payd.wechat.signing import RequestSigner
 from payd.wechat.transport import Transport
 
@@ -66,7 +67,8 @@ class WechatPayClient:
         self._clock = clock
         self._entropy = entropy
         self._executor = ThreadPoolExecutor(SIGNING_THREADS, thread_name_prefix="wechat-sign")
-        self._signer = RequestSigner(keyring.merchant, clock=clock, entropy=entropy, executor=self._executor)
+        self._signatures = Signatures(keyring.merchant, clock=clock, executor=self._executor)
+        self._signer = RequestSigner(keyring.merchant, clock=clock, entropy=entropy, signatures=self._signatures)
         self._cipher = ResourceCipher(settings.api_v3_key)
         self._transport = Transport(timeout_ms=settings.timeout_ms)
         self._caller = Caller(
@@ -298,6 +300,7 @@ class WechatPayClient:
         """Close connections and threads."""
         await self._refresher.close()
         await self._transport.close()
+        self._signatures.close()
         self._executor.shutdown(wait=True, cancel_futures=True)
 
     async def _download_certificates(self) -> Sequence[x509.Certificate]:

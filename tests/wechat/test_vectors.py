@@ -18,6 +18,7 @@ from payd.wechat.key_files import parse_certificate, serial_of
 from payd.wechat.keyring import MerchantKey, PlatformKey, TrustStore, load_keyring
 from payd.wechat.notifications import read_payment
 from payd.wechat.resource_cipher import ResourceCipher, decrypt_field
+from payd.wechat.signatures import Signatures
 from payd.wechat.signing import RequestSigner, authorization, request_text
 from payd.wechat.verification import SignatureHeaders, check_signature, check_timestamp, read_signature_headers
 
@@ -118,7 +119,7 @@ def test_client_parameters_carry_openssls_signature(name, trade_type, member, va
         own_merchant,
         clock=FixedClock(values["timestamp"]),
         entropy=FixedEntropy(values["nonce"]),
-        executor=None,
+        signatures=None,
     )
 
     make = signer.jsapi_parameters if trade_type == "JSAPI" else signer.app_parameters
@@ -209,7 +210,7 @@ def test_documentation_request_and_jsapi_values_reproduce():
     key = MerchantKey(doc["mchid"], doc["serial_no"], load_pem_private_key(doc["merchant_private_key"].encode(), None))
     request = doc["request"]
     signer = RequestSigner(
-        key, clock=FixedClock(int(doc["timestamp"])), entropy=FixedEntropy(doc["nonce"]), executor=None
+        key, clock=FixedClock(int(doc["timestamp"])), entropy=FixedEntropy(doc["nonce"]), signatures=None
     )
 
     text = request_text(
@@ -233,9 +234,9 @@ async def test_documentation_authorization_header_comes_out_whole(io_loop):
     key = MerchantKey(doc["mchid"], doc["serial_no"], load_pem_private_key(doc["merchant_private_key"].encode(), None))
     request = doc["request"]
     with ThreadPoolExecutor(1) as executor:
-        signer = RequestSigner(
-            key, clock=FixedClock(int(doc["timestamp"])), entropy=FixedEntropy(doc["nonce"]), executor=executor
-        )
+        clock = FixedClock(int(doc["timestamp"]))
+        signatures = Signatures(key, clock=clock, executor=executor)
+        signer = RequestSigner(key, clock=clock, entropy=FixedEntropy(doc["nonce"]), signatures=signatures)
         header = await signer.authorize(
             method=request["method"], target=request["target"], body=request["body"].encode()
         )
