@@ -28,8 +28,11 @@ class Headers(dict[str, str]):
     def add(self, name: str, value: str) -> None:
         """Take one field line."""
         name = name.lower()
-        known = super().get(name)
+        known = self.find(name)
         self[name] = value if known is None else f"{known},{value}"
+
+    #: Finds a value by its name in lower case, at the speed of a dict.
+    find = dict.get
 
     def get(self, name: str, default: T | None = None) -> str | T | None:  # type: ignore[override]
         """Find a value by its name in any spelling."""

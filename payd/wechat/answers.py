@@ -110,4 +110,5 @@ def request_id_of(headers: Mapping[str, str]) -> str | None:
 def _printable(value: object, most: int) -> str | None:
     if not isinstance(value, str) or not value:
         return None
-    return "".join(char if char.isprintable() else " " for char in value[:most])
+    text = value[:most]
+    return text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)

@@ -30,6 +30,7 @@ PROBE_PREFIX: Final = "WECHATPAY/SIGNTEST/"
 PROBE: Final = "probe"
 
 _REQUIRED: Final = (TIMESTAMP_HEADER, NONCE_HEADER, SIGNATURE_HEADER, SERIAL_HEADER)
+_REQUIRED_FIELDS: Final = tuple(name.lower() for name in _REQUIRED)
 _TIMESTAMP_DIGITS_MAX: Final = 12
 
 
@@ -50,7 +51,7 @@ class SignatureHeaders:
 def read_signature_headers(headers: Mapping[str, str]) -> SignatureHeaders:
     """Take the four headers, whatever their case. Raises VerificationError ``headers``."""
     fields = headers if isinstance(headers, Headers) else Headers.of(headers)
-    timestamp, nonce, signature, serial = values = [fields.get(name) or "" for name in _REQUIRED]
+    timestamp, nonce, signature, serial = values = [fields.find(name) or "" for name in _REQUIRED_FIELDS]
     missing = [name for name, value in zip(_REQUIRED, values, strict=True) if not value]
     if missing:
         raise VerificationError("headers", f"missing {', '.join(missing)}")
