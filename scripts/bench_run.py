@@ -269,6 +269,7 @@ class Bench:
         self.names = ", ".join(f'"{key}"' for key in self.keys)
         self.port, self.upstream, self.bare_port = free_port(), free_port(), free_port()
         self._servers: list[subprocess.Popen[str]] = []
+        self._created = 0.0  # in the last round
         self._notified = 0
 
     def __enter__(self) -> Bench:
@@ -295,6 +296,7 @@ class Bench:
         self.say("create: two durable commits, one signed call each ...")
         self._sign_again()
         result = self._load(seconds, f"http://127.0.0.1:{self.port}", CREATE.format(keys=self.names))
+        self._created = result["requests"]
         unknown = counter(self.port, r'payd_wechat_requests_total\{operation="prepay",outcome="unknown"\}')
         if unknown:
             raise click.ClickException(f"{unknown} prepays were not believed: another path was measured")
@@ -308,7 +310,8 @@ class Bench:
 
     def notify(self, bare_per_second: float) -> dict[str, float]:
         """Load notify with a first notification for each order that is not paid yet."""
-        numbers = open_orders(self.folder / "payd.db")
+        seconds = max(1, int(self._created / (NOTIFY_AT_MOST * bare_per_second)))
+        numbers = open_orders(self.folder / "payd.db")[: int(self._created)]
         self.say(f"notify: signing a notification for each of the {len(numbers)} orders ...")
         requests = self.folder / "requests.txt"
         with requests.open("w") as file:
@@ -316,7 +319,6 @@ class Bench:
                 file.write(self.signer.notification(number, 1200) + "\n")
         self.say("notify: verify, decrypt, durable commit, 204 ...")
         script = REPLAY.format(keys=self.names, requests=requests, serial=self.merchant.public_key_id)
-        seconds = max(1, int(len(numbers) / (NOTIFY_AT_MOST * bare_per_second)))
         result = self._load(seconds, f"http://127.0.0.1:{self.port}", script)
         self._notified += int(result["requests"])
         counted = counter(self.port, r'payd_notifications_total\{result="applied"\}')
@@ -342,7 +344,7 @@ def measure(folder: Path, connections: int, seconds: int, rounds: int, quiet: bo
         for number in range(rounds):
             say(f"round {number + 1} of {rounds}")
             for name in ("create", "notify"):
-                result = bench.create(2 * seconds) if name == "create" else bench.notify(before["per_second"])
+                result = bench.create(3 * seconds) if name == "create" else bench.notify(before["per_second"])
                 behind = bench.bare(seconds)
                 base = (before["per_second"] + behind["per_second"]) / 2
                 ratios[name].append(round(result["per_second"] / base, 3))
@@ -363,9 +365,10 @@ def _middle(found: list[dict[str, float]]) -> dict[str, float]:
 
 
 def open_orders(path: Path) -> list[str]:
-    """Read the numbers of the orders that can be paid."""
+    """Read the numbers of the orders that can be paid, newest first: payers pay what they have just ordered."""
     with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as books:
-        return [row[0] for row in books.execute("SELECT out_trade_no FROM orders WHERE status = 'PAYING'")]
+        open_ones = "SELECT out_trade_no FROM orders WHERE status = 'PAYING' ORDER BY created_at DESC"
+        return [row[0] for row in books.execute(open_ones)]
 
 
 def table(report: dict[str, Any]) -> str:
@@ -385,7 +388,12 @@ def table(report: dict[str, Any]) -> str:
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--connections", default=64, show_default=True)
 @click.option("--rounds", default=5, show_default=True, help="Each measures create and notify between bare ones.")
-@click.option("--seconds", default=3, show_default=True, help="Length of bare; create is twice that.")
+@click.option(
+    "--seconds",
+    default=3,
+    show_default=True,
+    help="Length of bare; create takes three times as long, for notify needs its orders.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 @click.option("--keep", type=click.Path(path_type=Path), help="Work in this folder and leave it there.")
 def main(connections: int, rounds: int, seconds: int, as_json: bool, keep: Path | None) -> None:
