@@ -164,12 +164,12 @@ def instant(text: object) -> datetime | None:
 
 
 def clock_time(text: object, *, long: bool = False) -> str:
-    """A time from the wire in Beijing: `21:05:09`, with the date in front when `long`."""
+    """A time from the wire in Beijing: `11-24 21:05:09`; when `long` with its year and its zone."""
     moment = instant(text)
     if moment is None:
         return DASH if text is None else literal(text, limit=20)
     try:
-        return moment.astimezone(BEIJING).strftime("%Y-%m-%d %H:%M:%S" if long else "%m-%d %H:%M:%S")
+        return moment.astimezone(BEIJING).strftime("%Y-%m-%d %H:%M:%S +08:00" if long else "%m-%d %H:%M:%S")
     except (ValueError, OverflowError):
         return DASH
 

@@ -90,7 +90,7 @@ def require_free_books() -> None:
     from payd.errors import StorageUnavailable
     from payd.storage.sqlite.connection import WriterLock
 
-    HOME.mkdir(exist_ok=True)
+    HOME.mkdir(mode=0o700, exist_ok=True)
     try:
         WriterLock(HOME / "payd.db").release()
     except StorageUnavailable as error:
@@ -104,12 +104,20 @@ def require_free_books() -> None:
         ) from error
 
 
+def key_of(path: Path) -> str:
+    """Read the API key of an earlier run."""
+    try:
+        return str(json.loads(path.read_text())["pay"]["api_keys"][0])
+    except (ValueError, LookupError, TypeError) as error:
+        raise click.ClickException(
+            f"{path} is not as an earlier demo wrote it: {error}.\nRemove it, and the demo makes another key."
+        ) from error
+
+
 def write_config() -> dict[str, Any]:
     """Write demo/config.json; the API key of an earlier run is kept."""
     path = HOME / "config.json"
-    key = f"demo-{secrets.token_hex(16)}"
-    if path.exists():
-        key = json.loads(path.read_text())["pay"]["api_keys"][0]
+    key = key_of(path) if path.exists() else f"demo-{secrets.token_hex(16)}"
     config = {
         "mode": "sandbox",
         "server": {"host": "127.0.0.1", "port": free_port(8080)},
@@ -290,4 +298,4 @@ def stay(shop: Shop, daemon: subprocess.Popen[str], *, dashboard: bool) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="scripts/demo")

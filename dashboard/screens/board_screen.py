@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from dashboard.app import DashboardApp
 
 SMALLEST_COLUMNS, SMALLEST_ROWS = 50, 15
-COMMON_HINTS: tuple[Hint, ...] = (("r", "refresh"), ("space", "pause"), ("t", "theme"), ("?", "help"), ("q", "quit"))
+COMMON_HINTS: tuple[Hint, ...] = (("r", "refresh"), ("space", "pause"), ("t", "theme"))
+#: Whoever is lost looks for these two, however narrow the terminal is.
+WAYS_OUT: tuple[Hint, ...] = (("?", "help"), ("q", "quit"))
 
 
 class BoardScreen(Screen[None]):
@@ -106,7 +108,7 @@ class BoardScreen(Screen[None]):
             banner.show(words)
         actions = () if board.settings.readonly else self.ACTION_HINTS
         hints = (*self.HINTS, *actions, *COMMON_HINTS)
-        self.query_one("#hints", Line).show(hint_line(hints, width=self.size.width, say=say, paint=paint))
+        self.query_one("#hints", Line).show(hint_line(hints, WAYS_OUT, width=self.size.width, say=say, paint=paint))
         if self.has_class("-too-small"):
             self._draw_small(snapshot, now)
 

@@ -187,7 +187,7 @@ class ConfirmDialog(ModalScreen[bool]):
         text.append_text(self.paint.text((f"Idempotency-Key: {self.idempotency_key}", "dim")))
         self.query_one("#facts", Line).show(text)
         self._ask()
-        self.query_one("#confirm", Input).focus()
+        self.query(Input).first().focus()
 
     @property
     def paint(self) -> Any:
@@ -199,8 +199,12 @@ class ConfirmDialog(ModalScreen[bool]):
         return {field.name: self.query_one(f"#field-{field.name}", Input).value for field in self._plan.fields}
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """The amount is part of the question."""
-        if self.is_mounted and event.input.id != "confirm":
+        """The amount is part of the question; what was said about the last try is about that one."""
+        if not self.is_mounted:
+            return
+        if self._sent is None:
+            self._tell()
+        if event.input.id != "confirm":
             self._ask()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:

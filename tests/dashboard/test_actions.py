@@ -52,7 +52,7 @@ async def test_a_full_refund_after_typing_the_order_number(bench: Any) -> None:
         closed = app.screen is not dialog
 
     assert posts(bench) == [("/pay/refund", {"out_trade_no": "shop-000000", "amount": {"refund": 1000}}, "key-1")]
-    assert "✓ done REFUNDING" in told
+    assert "✓ accepted: REFUNDING" in told
     assert closed
 
 
@@ -204,3 +204,27 @@ def test_what_can_be_refunded_leaves_out_what_failed(make_order: Any) -> None:
     )
     assert refundable_fen(late) == 900
     assert refund_plan({"out_trade_no": "x"}, Wording("en")).request({"amount": "1", "reason": ""}) == "amount_above"
+
+
+async def test_the_cursor_begins_where_there_is_something_to_type(bench: Any) -> None:
+    """At the amount of a refund; a close has nothing but its confirmation."""
+    async with bench.running((100, 40)) as (app, pilot):
+        refund = await open_order(bench, app, pilot, "shop-000000", "B")
+        first = refund.focused.id
+        await bench.press(app, pilot, "escape", "escape")
+        close = await open_order(bench, app, pilot, "shop-000001", "X")
+
+        assert (first, close.focused.id) == ("field-amount", "confirm")
+
+
+async def test_what_was_wrong_with_the_last_try_is_not_said_of_the_next(bench: Any) -> None:
+    """It goes with the first key of a correction."""
+    async with bench.running((100, 40)) as (app, pilot):
+        dialog = await open_order(bench, app, pilot, "shop-000000", "B")
+        await confirm(app, pilot, dialog, "wrong")
+        wrong = dialog.query_one("#result").shown.plain
+        dialog.query_one("#field-amount", Input).value = "3.3"
+        await pilot.pause()
+
+        assert "nothing was sent" in wrong
+        assert dialog.query_one("#result").shown.plain == ""

@@ -42,6 +42,22 @@ async def test_an_empty_list_says_that_there_is_nothing_yet(
     assert NOTHING[lang]["2"] not in full
 
 
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize(("lang", "words"), [("en", " ? help  q quit"), ("zh", " ? 帮助  q 退出")])
+async def test_the_ways_out_are_on_every_screen(
+    bench: Any, text_of: Text, lang: str, words: str, size: tuple[int, int]
+) -> None:
+    """Other keys give way on a narrow terminal; help and the way out do not."""
+    last = {}
+
+    async with bench.running(size, settings={"lang": lang}) as (app, pilot):
+        for key in "123456789":
+            await bench.press(app, pilot, key)
+            last[key] = text_of(app).rstrip().splitlines()[-1]
+
+    assert [key for key, line in last.items() if not line.rstrip().endswith(words)] == []
+
+
 @pytest.mark.parametrize(("lang", "words"), [("en", "Nothing matches the filter"), ("zh", "没有符合筛选条件的记录")])
 async def test_a_filter_that_nothing_matches_is_told_as_such(bench: Any, text_of: Text, lang: str, words: str) -> None:
     """Words, a state, or faults only: it is the filter that hides the rows; escape shows them again."""

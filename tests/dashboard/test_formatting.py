@@ -110,7 +110,7 @@ def test_durations_use_their_two_largest_units(seconds: float | None, shown: str
 def test_times_are_beijing_times() -> None:
     """A wire time is shown where the shop is."""
     assert clock_time("2026-11-23T13:05:09Z") == "11-23 21:05:09"
-    assert clock_time("2026-11-23T13:05:09Z", long=True) == "2026-11-23 21:05:09"
+    assert clock_time("2026-11-23T13:05:09Z", long=True) == "2026-11-23 21:05:09 +08:00"
     assert clock_time(None) == DASH
     assert clock_time("not a time") == "not a time"
 

@@ -165,8 +165,8 @@ async def test_a_shift_at_a_real_daemon(house: House, text_of: Callable[[Any], s
 
     assert "SANDBOX" in overview
     assert states == {"real-0000": "PAID", "real-0001": "PAID", "real-0002": "PAYING", "real-0003": "PAYING"}
-    assert "✓ done CLOSED" in closed
+    assert "✓ accepted: CLOSED" in closed
     assert "not real money" in story
-    assert "✓ done" in refunded
-    assert "✓ done" in resent
+    assert "✓ accepted:" in refunded
+    assert "✓ accepted:" in resent
     assert restarts
