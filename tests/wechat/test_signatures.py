@@ -43,9 +43,9 @@ def key(keys: Any) -> MerchantKey:
 
 
 @contextlib.asynccontextmanager
-async def open_signatures(key: MerchantKey, clock: Any, patience_seconds: float = 5) -> AsyncIterator[Signatures]:
+async def open_signatures(key: MerchantKey, clock: Any) -> AsyncIterator[Signatures]:
     with ThreadPoolExecutor(2) as executor:
-        signatures = Signatures(key, clock=clock, executor=executor, patience_seconds=patience_seconds)
+        signatures = Signatures(key, clock=clock, executor=executor, patience_seconds=PATIENCE_SECONDS)
         try:
             yield signatures
         finally:
@@ -68,6 +68,13 @@ async def with_a_process(signatures: Signatures) -> Any:
     await sign_all(signatures, TEXTS)
     await until(lambda: signatures._process._ready)
     return signatures._process
+
+
+def make_impatient(process: Any) -> None:
+    """Look at a process that is there much more often than in life."""
+    process._patience = 0.3
+    process._watch.cancel()
+    process._look(-1)
 
 
 async def test_a_few_signatures_start_no_process(io_loop, key, clock):
@@ -114,9 +121,10 @@ async def test_a_process_that_is_killed_loses_no_signature(io_loop, key, clock):
 
 async def test_a_process_that_is_stuck_loses_no_signature(io_loop, key, clock):
     """It is ended; nobody waits for it for ever."""
-    async with open_signatures(key, clock, patience_seconds=0.3) as signatures:
+    async with open_signatures(key, clock) as signatures:
         process = await with_a_process(signatures)
         os.kill(process.pid, signal.SIGSTOP)
+        make_impatient(process)
 
         assert await sign_all(signatures, TEXTS) == [key.sign(text) for text in TEXTS]
         assert signatures._process is None
@@ -125,13 +133,11 @@ async def test_a_process_that_is_stuck_loses_no_signature(io_loop, key, clock):
 
 async def test_a_process_with_nothing_to_do_is_left_alone(io_loop, key, clock):
     """Silence is no illness when nobody waits."""
-    async with open_signatures(key, clock, patience_seconds=0.3) as signatures:
+    async with open_signatures(key, clock) as signatures:
         process = await with_a_process(signatures)
-        looks = []
-        look = process._look
-        process._watch.cancel()
+        looks, look = [], process._look
         process._look = lambda answers: looks.append(look(answers))
-        process._look(process._answers)
+        make_impatient(process)
 
         await until(lambda: len(looks) == 3)
 
