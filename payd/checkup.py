@@ -12,7 +12,7 @@ import contextlib
 import os
 import ssl
 import stat
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from importlib.util import find_spec
@@ -27,7 +27,7 @@ from payd.errors import Complaint, ConfigError, StorageError
 from payd.findings import Finding, has_problem, note, of_complaints, ok, problem
 from payd.storage.sqlite.connection import open_reader, opening
 from payd.storage.sqlite.schema import KNOWN, applied_migrations, stored_mode
-from payd.web.api_keys import OWN_KEY, PREFIX, entry_digest, is_damaged, key_digest
+from payd.web.api_keys import OWN_KEY, PREFIX, entry_digest, is_damaged, key_digest, key_id
 from payd.wechat import inspect_keys
 from payd.wechat.key_files import OPEN_TO_OTHERS, KeyFileProblem, load_certificate
 from payd.wechat.settings import API_V3_KEY_BYTES, ClientSettings
@@ -174,11 +174,21 @@ def check_api_keys(config: Config) -> list[Finding]:
         if weakness and (config.livemode or entry not in PUBLISHED_KEYS):
             findings.append(worse(f"pay.api_keys.{position}", weakness, FRESH_KEY))
     digests = {entry_digest(entry) for entry in entries}
-    for name in config.pay.api_key_scopes:
-        if entry_digest(name) not in digests:
-            shown = name[:15] if name.startswith("sha256:") else "a key"
-            findings.append(note("pay.api_key_scopes", f"{shown}... has scopes and is not among pay.api_keys"))
+    for name, scopes in config.pay.api_key_scopes.items():
+        digest = entry_digest(name)
+        if digest not in digests:  # misspelt: the key that was meant has the default scopes
+            cause = f"the key {key_id(digest)} ({', '.join(scopes) or 'no scopes'}) is not among pay.api_keys"
+            findings.append(worse("pay.api_key_scopes", cause, f"known: {_key_ids(digests)}; {KEY_ID_MEANING}"))
     return findings or [ok("pay.api_keys", f"{len(entries)} configured")]
+
+
+KEY_ID_MEANING: Final = (
+    "a key is named by the first eight digits of its SHA-256, and has the default scopes when it has no entry"
+)
+
+
+def _key_ids(digests: Iterable[bytes]) -> str:
+    return ", ".join(sorted(key_id(digest) for digest in digests))
 
 
 def secret_weakness(secret: str) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import json
 
 import pytest
@@ -132,6 +133,21 @@ def test_weak_keys_are_a_problem_only_with_real_money(payd, live_config, write_c
     assert set(_findings(far)) == {"pay.api_keys.0", "pay.api_keys.1"}
 
 
+def test_scopes_of_a_key_that_is_not_there_are_named(payd, live_config, write_config):
+    """A misspelt key leaves the one that was meant with the default scopes; its id and its scopes show which it is."""
+    key, misspelt = "7dK2mQ9xVb4TzR8wLpN3", "7dK2mQ9xVb4TzR8wLpN"
+    live_config["pay"] |= {"api_keys": [key], "api_key_scopes": {misspelt: ["order_query"]}}
+    near = payd("check", "--config", write_config(live_config), "--json")
+    live_config["wechat_pay"] |= {"api_base": FAR, "notify_url": "https://pay.example/pay/notify/wechat"}
+    far = payd("check", "--config", write_config(live_config), "--json")
+
+    found = _findings(far)["pay.api_key_scopes"]
+    assert (near.exit_code, far.exit_code) == (0, 78)
+    assert hashlib.sha256(misspelt.encode()).hexdigest()[:8] + " (order_query)" in found["cause"]
+    assert hashlib.sha256(key.encode()).hexdigest()[:8] in found["cure"]
+    assert misspelt not in far.output
+
+
 def test_a_callback_address_on_this_machine_is_a_problem_with_real_money(payd, live_config, write_config):
     """WeChat cannot call a loopback address."""
     live_config["wechat_pay"]["api_base"] = FAR
@@ -209,7 +225,7 @@ def test_tls_files_are_loaded(payd, sandbox_config, write_config, tmp_path):
     ("x" * 40, True), ("short-key-1", True), ("payd_sandbox_demo_key_not_a_secret", True),
     ("7dK2mQ9xVb4TzR8wLpN3", False), ("sha256:" + "0123456789abcdef" * 4, False),
     (new_key(entropy=SystemEntropy()).key, False), (new_key(entropy=SystemEntropy()).key[:-1], True),
-])  # fmt: skip
+], ids=["one letter", "short", "published", "long", "hash", "payd's own", "cut off"])  # fmt: skip
 def test_what_a_weak_key_is(entry, weak):
     """Short, repetitive, published or damaged keys are weak; random ones and hashes are not."""
     assert (key_weakness(entry) is not None) == weak
