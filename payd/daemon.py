@@ -351,7 +351,7 @@ def _calm_collector() -> None:
 
     payd's records make no cycles; with Python's defaults every few callbacks pay for a walk over all of them. Measured
     with scripts/bench: an eighth more notifications a second, and p99 a third lower. A walk over five thousand new
-    objects holds the loop for up to 9 ms on a slow machine; one over all recent orders takes 60, and is due after
+    objects holds the loop for about 10 ms on a slow machine; one over all recent orders takes 60, and is due after
     some hundred thousand creates.
     """
     gc.collect()

@@ -1,7 +1,7 @@
 """Header fields as read from the wire: names without regard to case, repeated ones joined (RFC 9110, 5.2 and 5.3).
 
 Tornado's ``HTTPHeaders`` spells each name anew and checks it at every look: a tenth of the time of a callback. This is
-for what was found well-formed already, on the two paths under load: WeChat's callbacks and WeChat's answers.
+for what was found well-formed already: requests read by llhttp, and WeChat's answers.
 """
 
 from __future__ import annotations

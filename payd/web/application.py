@@ -89,9 +89,7 @@ class PaydApplication:
         controller(self.services, connection, request, route, arguments).start()
 
     def _refuse(self, connection: HttpConnection, request: Request, route: Route, error: RequestError) -> None:
-        controller = RefusingController(self.services, connection, request, route)
-        controller.refusal = error
-        controller.start()
+        RefusingController(self.services, connection, request, route, error).start()
 
     def refuse(self, connection: HttpConnection, refusal: Refusal) -> None:
         """Answer what could not be read as a request, as every refusal is answered."""

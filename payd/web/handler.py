@@ -6,17 +6,12 @@ connection.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
-from typing import Final
 
 from payd.web.answered import answered, begun, common_headers, log, request_id_of, where_of
 from payd.web.http_connection import HttpConnection, Request
 from payd.web.routes import Route
 from payd.web.services import Services
-
-#: The loop itself remembers tasks weakly.
-_UNDER_WAY: Final[set[asyncio.Task[None]]] = set()
 
 
 class Handler:
@@ -36,7 +31,7 @@ class Handler:
         self.route = route
         self.arguments = arguments or {}
         self.request_id = request_id_of(request.headers, services)
-        self.key_id: str | None = None  # of the caller
+        self.key_id: str | None = None  # of the caller's key, once it was right
         self.told: dict[str, str | None] = {}  # what is added to the log line: numbers and results
         self.connection = connection
         self._started = begun()
@@ -45,10 +40,7 @@ class Handler:
 
     def start(self) -> None:
         """Begin to answer, in a task of its own. Its client may go: what was begun is ended."""
-        self.services.in_flight.enter()
-        task = asyncio.get_running_loop().create_task(self._answer_once())
-        _UNDER_WAY.add(task)
-        task.add_done_callback(_UNDER_WAY.discard)
+        self.services.in_flight.begin(self._answer_once())
 
     async def serve(self) -> None:
         """Answer, by the operation."""
@@ -67,8 +59,8 @@ class Handler:
                       where=where_of(error))  # fmt: skip
             self.fail()
         finally:
-            self.services.in_flight.leave()
             if not self._over:
+                log.error("hung_up", request_id=self.request_id, route=self.route.path)
                 self.connection.abort()
 
     def write(self, status: int, headers: Mapping[str, str], body: bytes) -> None:

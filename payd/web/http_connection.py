@@ -31,7 +31,7 @@ VERSIONS: Final = frozenset({"1.0", "1.1"})
 #: An offer to speak another protocol, as headers and as words of ``Connection``.
 UPGRADE: Final = frozenset({b"upgrade", b"http2-settings"})
 NO_BODY: Final = frozenset({204, 304})
-#: What a Host may hold (RFC 9110, 7.2). No comma: it is in no name, and two of them joined by a proxy would have one.
+#: What a Host may hold (RFC 9110, 7.2), but for the comma.
 HOST: Final = re.compile(r"(?:[\w.~!$&'()*+;=:\[\]-]|%[0-9A-Fa-f]{2})*", re.ASCII)
 PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 
@@ -248,8 +248,10 @@ class HttpConnection(asyncio.Protocol):
         if coding is not None and (coding.lower() != "chunked" or version == "1.0"):
             raise _refusal("Transfer-Encoding must be chunked, in HTTP/1.1")
         host = headers.find("host", None if version == "1.1" else "")
-        if host is None or not HOST.fullmatch(host):  # with the comma between two of them it does not match either
+        if host is None or "," in host:  # between two of them stands a comma, which is in no name
             raise _refusal("it must name its Host once")
+        if not HOST.fullmatch(host):
+            raise _refusal("its Host is no name of a host")
         expects = version == "1.1" and headers.find("expect") is not None
         if length > (limits.BODY_BYTES_MAX if expects else limits.DRAINED_BYTES_MAX):
             raise _body_too_large()
@@ -277,7 +279,7 @@ class HttpConnection(asyncio.Protocol):
         if not self._in_body:
             return
         self._in_body = self._in_trailers = False
-        path, _, query = self._uri.decode("ascii").partition("?")
+        path, _, query = _without_authority(self._uri.decode("ascii")).partition("?")
         self._waiting.append(
             Request(
                 method=self._parser.get_method().decode("ascii"),
@@ -411,6 +413,13 @@ def _headers(fields: list[tuple[bytes, bytes]]) -> Headers:
         for name, value in fields:
             headers.add(name.decode("latin-1"), value.decode("latin-1").strip(" \t"))
     return headers
+
+
+def _without_authority(target: str) -> str:
+    """Take the path and query of a target in absolute form, which every server must understand (RFC 9112, 3.2.2)."""
+    if target.startswith(("http://", "https://")):
+        return "/" + target.split("/", 3)[3] if target.count("/") > 2 else "/"
+    return target
 
 
 def _refusal(reason: str) -> RequestError:

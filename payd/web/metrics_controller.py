@@ -66,7 +66,7 @@ class MetricsController(BaseController):
 
     async def docs(self) -> None:
         """Give the API's description for people."""
-        self.answer(200, _page(), HTML, Content_Security_Policy="default-src 'none'; style-src 'unsafe-inline'")
+        self.answer(200, _page(), HTML, {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"})
 
 
 @cache

@@ -41,8 +41,7 @@ class OperatorController(BaseController):
     async def resolve_discrepancy(self, id: str) -> None:
         """Close a contradiction with a note; the note goes into the journal of its order."""
         body = parse_body(self.request.body, self.request.headers.get("Content-Type"), ResolveBody)
-        assert self.caller is not None, "never public"
-        resolved = await self.services.resolve(id, body.note, f"key {self.caller.key_id}", self.request_id)
+        resolved = await self.services.resolve(id, body.note, f"key {self.key_id}", self.request_id)
         if resolved is None:
             raise RequestError("not_found", path=self.request.path)
         self.answer_json(views.discrepancy_view(resolved))

@@ -78,18 +78,18 @@ class PayController(BaseController):
         if key is None:
             yield None
             return
-        assert self.caller is not None, "commands are never public"
-        request = KeyedRequest(self.caller.key_id, self.route.path, key, canonical_body(body))
+        assert self.key_id is not None, "commands are never public"
+        request = KeyedRequest(self.key_id, self.route.path, key, canonical_body(body))
         async with self.services.gate.enter(request) as call:
             yield call
 
     def _give(self, answer: Answer) -> None:
         headers = {}
         if answer.replayed:
-            headers["Idempotency_Replayed"] = "true"
+            headers["Idempotency-Replayed"] = "true"
         if answer.status == STATUSES[UNKNOWN]:
-            headers["Retry_After"] = "5"
-        self.answer(answer.status, answer.body, JSON if answer.status < 400 else PROBLEM, **headers)
+            headers["Retry-After"] = "5"
+        self.answer(answer.status, answer.body, JSON if answer.status < 400 else PROBLEM, headers)
 
     def _render_order(self, snapshot: OrderSnapshot, outcome: str) -> tuple[int, bytes]:
         payment = snapshot.payment

@@ -73,11 +73,6 @@ class Route:
             raise ValueError(f"{self.operation_id}: unknown scope {self.scope!r}")
         object.__setattr__(self, "path_names", tuple(re.findall(r"\{(\w+)\}", self.path)))
 
-    @property
-    def pattern(self) -> str:
-        """Write the path as the regular expression Tornado takes, with named groups."""
-        return re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(self.path))
-
 
 _READ: Final = ("invalid_request", "storage_unavailable", "draining")
 _KEY: Final = ("missing_api_key", "invalid_api_key", "rate_limited", "api_key_not_configured")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
 
 from payd import limits
 from payd.errors import StorageError
@@ -20,23 +21,29 @@ from payd.ports import Clock, Entropy, Storage, WechatPay
 from payd.web.pay_auth_filter import PayAuthFilter
 
 
-@dataclass(slots=True)
 class InFlight:
-    """Counts the requests being answered, so that a drain can wait for them."""
+    """The requests being answered, each in a task of its own, so that a drain can wait for them."""
 
-    count: int = 0
-    draining: bool = False
-    idle: asyncio.Event = field(default_factory=asyncio.Event)
+    def __init__(self) -> None:
+        self.draining = False
+        self.idle = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()  # the loop itself remembers tasks weakly
 
-    def enter(self) -> None:
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._tasks)
+
+    def begin(self, answering: Coroutine[Any, Any, None]) -> None:
         """Begin one."""
-        self.count += 1
+        task = asyncio.get_running_loop().create_task(answering)
+        self._tasks.add(task)
         self.idle.clear()
+        task.add_done_callback(self._ended)
 
-    def leave(self) -> None:
-        """End one."""
-        self.count -= 1
-        if self.count == 0:
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not self._tasks:
             self.idle.set()
 
 

@@ -2,14 +2,16 @@
 
 A thread that signs lets the interpreter go and then has to wait for it, and the loop waits for that thread in turn:
 under load a quarter of all creates was lost there (README, D31). The process is started by the first crowd and lives as
-long as payd. It holds nothing that is not here: when it cannot be started, ends, or says nothing for some seconds, its
-texts are signed on threads, with the same result, and another one may be started a minute later.
+long as payd. It holds nothing that is not here: when it cannot be started, ends, or leaves a text unanswered, its texts
+are signed on threads, with the same result, and another one may be started a minute later.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
+import os
 import socket
 import subprocess
 import sys
@@ -30,8 +32,13 @@ from payd.wechat.keyring import MerchantKey
 CROWD: Final = 8
 #: A process that ended is not replaced sooner.
 RESTART_SECONDS: Final = 60.0
-#: What has not answered for so long is stuck: a signature takes a millisecond.
-PATIENCE_SECONDS: Final = 5.0
+#: A text that waits for so long, with no answer to another meanwhile, waits for nothing: each takes a millisecond.
+PATIENCE_SECONDS: Final = 2.0
+#: The same for the process to be there.
+START_SECONDS: Final = 30.0
+
+#: What the process is given of the environment: how Python finds itself and its libraries. None of payd's secrets.
+_ENVIRONMENT: Final = ("PATH", "LANG", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHOME")
 
 _SIGNATURE_BYTES_MAX: Final = 1024
 
@@ -39,13 +46,10 @@ _SIGNATURE_BYTES_MAX: Final = 1024
 class Signatures:
     """Signs with the merchant's key, off the loop. Used on one event loop."""
 
-    def __init__(
-        self, key: MerchantKey, *, clock: Clock, executor: Executor, patience_seconds: float = PATIENCE_SECONDS
-    ) -> None:
+    def __init__(self, key: MerchantKey, *, clock: Clock, executor: Executor) -> None:
         self._key = key
         self._clock = clock
         self._executor = executor
-        self._patience = patience_seconds
         self._log = get_logger("payd.wechat")
         self._on_threads = 0
         self._process: SigningProcess | None = None
@@ -67,9 +71,8 @@ class Signatures:
             self._on_threads -= 1
 
     def _start(self) -> None:
-        self._next_start = self._clock.monotonic() + RESTART_SECONDS
         try:
-            self._process = SigningProcess(self._key, patience_seconds=self._patience, on_end=self._ended)
+            self._process = SigningProcess(self._key, on_end=self._ended)
         except OSError as exc:
             self._ended(str(exc))
         else:
@@ -77,10 +80,12 @@ class Signatures:
 
     def _ended(self, reason: str) -> None:
         self._process = None
+        self._next_start = self._clock.monotonic() + RESTART_SECONDS
         self._log.warning("signing_process_ended", detail=reason)
 
     def close(self) -> None:
-        """End the process; threads are their owner's."""
+        """End the process, for good; threads are their owner's."""
+        self._next_start = math.inf
         if self._process is not None:
             self._process.close()
             self._process = None
@@ -96,13 +101,13 @@ class SigningProcess:
     Raises OSError when it cannot be started. ``on_end(reason)`` is told when it ended without being closed.
     """
 
-    def __init__(self, key: MerchantKey, *, patience_seconds: float, on_end: Callable[[str], None]) -> None:
+    def __init__(self, key: MerchantKey, *, on_end: Callable[[str], None]) -> None:
         self._loop = asyncio.get_running_loop()
-        self._patience = patience_seconds
         self._on_end = on_end
         self._ready = False
-        self._waiting: deque[asyncio.Future[bytes]] = deque()
-        self._answers = 0  # so far
+        self._patience = START_SECONDS
+        self._waiting: deque[tuple[asyncio.Future[bytes], float]] = deque()  # and since when
+        self._heard_at = self._loop.time()
         self._wire, child_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with contextlib.ExitStack() as undo:
             undo.callback(self._wire.close)
@@ -113,7 +118,7 @@ class SigningProcess:
             self._wire.setblocking(False)
             undo.pop_all()
         self._loop.add_reader(self._wire, self._read)
-        self._watch = self._loop.call_later(self._patience, self._look, 0)
+        self._watch = self._loop.call_later(1, self._look)
 
     @property
     def pid(self) -> int:
@@ -125,14 +130,14 @@ class SigningProcess:
 
         The future raises ProcessEnded when there will be no answer.
         """
-        if not self._ready or len(text) > signing_child.TEXT_BYTES_MAX:
+        if not self._ready or not 0 < len(text) <= signing_child.TEXT_BYTES_MAX:
             return None
         try:
             self._wire.send(text)
         except OSError:  # its buffer is full, or it is gone, which `_read` hears
             return None
         future = self._loop.create_future()
-        self._waiting.append(future)
+        self._waiting.append((future, self._loop.time()))
         return future
 
     def _read(self) -> None:
@@ -143,11 +148,11 @@ class SigningProcess:
                 if not message:
                     self._end("it ended by itself")
                     return
-                self._answers += 1
+                self._heard_at = self._loop.time()
                 if not self._ready:
-                    self._ready = True
+                    self._ready, self._patience = True, PATIENCE_SECONDS
                     continue
-                future = self._waiting.popleft()
+                future, _ = self._waiting.popleft()
                 if not future.done():  # else its caller was cancelled
                     future.set_result(message)
         except BlockingIOError:
@@ -155,16 +160,23 @@ class SigningProcess:
         except OSError as exc:
             self._end(str(exc))
 
-    def _look(self, answers: int) -> None:
-        """Look now and then whether it moves on while somebody waits."""
-        if (self._waiting or not self._ready) and self._answers == answers:
-            self._end(f"it said nothing for {self._patience:g} s")
-        else:
-            self._watch = self._loop.call_later(self._patience, self._look, self._answers)
+    def _look(self) -> None:
+        """Look now and then whether it answers while somebody waits."""
+        self._watch = self._loop.call_later(min(1, self._patience / 2), self._look)
+        if self._is_stuck():
+            self._read()  # the loop itself may have stood still: what came meanwhile counts
+            if self._is_stuck() and not self._watch.cancelled():
+                self._end(f"it said nothing for {self._patience:g} s")
+
+    def _is_stuck(self) -> bool:
+        if self._ready and not self._waiting:
+            return False
+        since = max(self._heard_at, self._waiting[0][1]) if self._waiting else self._heard_at
+        return self._loop.time() - since > self._patience
 
     def _end(self, reason: str) -> None:
         self.close()
-        self._on_end(reason)
+        self._on_end(f"{reason}; exit {self._child.returncode}")
 
     def close(self) -> None:
         """End it, and tell those who wait."""
@@ -172,7 +184,7 @@ class SigningProcess:
         self._loop.remove_reader(self._wire)
         self._wire.close()
         while self._waiting:
-            future = self._waiting.popleft()
+            future, _ = self._waiting.popleft()
             if not future.done():
                 future.set_exception(ProcessEnded())
         self._child.kill()  # it holds nothing that could be lost
@@ -182,7 +194,8 @@ class SigningProcess:
 def _start_child(its_end: socket.socket) -> subprocess.Popen[bytes]:
     program = Path(signing_child.__file__)
     return subprocess.Popen(
-        [sys.executable, "-P", str(program), str(its_end.fileno())],
+        [sys.executable or "python3", "-P", str(program), str(its_end.fileno())],
+        env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
         pass_fds=[its_end.fileno()],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -97,6 +97,14 @@ async def end_of(
     return connection, metrics, in_flight
 
 
+@pytest.fixture
+def events(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The errors that are logged, by their event."""
+    said: list[str] = []
+    monkeypatch.setattr("payd.web.handler.log", SimpleNamespace(error=lambda event, **members: said.append(event)))
+    return said
+
+
 FORGED = VerificationError("signature", "the signature does not verify")
 ENDINGS = {
     "kept": ({}, 204),
@@ -129,12 +137,13 @@ async def test_a_callback_has_one_answer(name: str) -> None:
     ],
     ids=["cancelled", "unwritable", "unwritable refusal"],
 )
-async def test_a_callback_that_cannot_be_answered_is_hung_up_on(failures: dict[str, Any]) -> None:
+async def test_a_callback_that_cannot_be_answered_is_hung_up_on(failures: dict[str, Any], events: list[str]) -> None:
     """WeChat sends it again; nobody waits for an answer that never comes, and a drain does not either."""
     connection, _, in_flight = await end_of(**failures)
 
     assert connection.statuses == []
     assert (connection.finished, connection.aborted, in_flight.count) == (0, 1, 0)
+    assert events[-1] == "hung_up"
 
 
 async def test_trouble_behind_the_answer_makes_no_second_one(monkeypatch: Any) -> None:

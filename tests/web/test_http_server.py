@@ -361,6 +361,43 @@ async def test_connection_close_closes() -> None:
         assert house.door.uris == ["/echo"]
 
 
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        ("http://x/echo", "/echo"), ("https://x:8443/echo?a=//b", "/echo?a=//b"), ("http://x/", "/"), ("http://x", "/"),
+        ("/echo?u=http://x/y", "/echo?u=http://x/y"), ("//x/echo", "//x/echo"),
+    ],
+)  # fmt: skip
+async def test_a_target_in_absolute_form_is_its_path(target: str, path: str) -> None:
+    """Every server must understand it (RFC 9112, 3.2.2); proxies send it."""
+    async with open_house() as house:
+        client = await house.talk(get(target))
+
+        await client.answer()
+
+        assert house.door.uris == [path]
+
+
+@pytest.mark.parametrize(
+    ("hosts", "words"),
+    [
+        ([], "once"), (["x", "y"], "once"), (["x,y"], "once"), (["a b"], "no name"), (["a/b"], "no name"),
+        (["a@b"], "no name"), (["%4"], "no name"), ([""], None), (["[::1]:8080"], None), (["shop.example:80"], None),
+    ],
+    ids=str,
+)  # fmt: skip
+async def test_a_host_is_named_once_and_is_one(hosts: list[str], words: str | None) -> None:
+    """What is wrong with it is said; an empty one is allowed (RFC 9112, 3.2)."""
+    async with open_house() as house:
+        lines = ["GET /echo HTTP/1.1", *(f"Host: {host}" for host in hosts), "", ""]
+        client = await house.talk("\r\n".join(lines).encode())
+
+        answer = await client.answer()
+
+        assert answer.status == (400 if words else 200)
+        assert [words in str(refused.complaints[0].issue) for refused in house.door.refused] == [True] * bool(words)
+
+
 async def test_http_1_0_closes() -> None:
     """Also without Host, which 1.0 does not know."""
     async with open_house() as house:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from payd.config import SCOPES
@@ -71,16 +69,6 @@ def test_a_route_names_only_what_exists(route):
     assert route.body is None or route.method == "POST"
     if isinstance(route.scope, str):
         assert {"missing_api_key", "invalid_api_key", "scope_denied", "api_key_not_configured"} <= set(route.problems)
-
-
-def test_a_pattern_finds_its_path_and_no_other():
-    """Templates become named groups that stop at a slash; dots are dots."""
-    events = BY_OPERATION["list_order_events"]
-    prom = BY_OPERATION["auth_metrics_text"]
-
-    assert re.fullmatch(events.pattern, "/pay/orders/shop-1/events")["out_trade_no"] == "shop-1"
-    assert re.fullmatch(events.pattern, "/pay/orders/a/b/events") is None
-    assert re.fullmatch(prom.pattern, "/pay/metrics/authxprom") is None
 
 
 def test_the_methods_of_a_path_are_known():

@@ -10,6 +10,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from tornado.ioloop import IOLoop
 
 from payd.wechat import signing_child
 from payd.wechat.keyring import MerchantKey
-from payd.wechat.signatures import CROWD, RESTART_SECONDS, Signatures, _start_child
+from payd.wechat.signatures import _ENVIRONMENT, CROWD, RESTART_SECONDS, Signatures, _start_child
 
 PATIENCE_SECONDS = 20  # for what comes at once, on a slow machine
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}  # payd runs on either
@@ -45,7 +46,7 @@ def key(keys: Any) -> MerchantKey:
 @contextlib.asynccontextmanager
 async def open_signatures(key: MerchantKey, clock: Any) -> AsyncIterator[Signatures]:
     with ThreadPoolExecutor(2) as executor:
-        signatures = Signatures(key, clock=clock, executor=executor, patience_seconds=PATIENCE_SECONDS)
+        signatures = Signatures(key, clock=clock, executor=executor)
         try:
             yield signatures
         finally:
@@ -70,11 +71,32 @@ async def with_a_process(signatures: Signatures) -> Any:
     return signatures._process
 
 
+@dataclass
+class Tally:
+    """What a process has answered."""
+
+    answers: int = 0
+
+
+def count_answers(process: Any) -> Tally:
+    """Count the futures that the process ends, from now on."""
+    tally, sign = Tally(), process.sign
+
+    def counting(text: bytes) -> Any:
+        future = sign(text)
+        if future is not None:
+            future.add_done_callback(lambda done: setattr(tally, "answers", tally.answers + (not done.cancelled())))
+        return future
+
+    process.sign = counting
+    return tally
+
+
 def make_impatient(process: Any) -> None:
     """Look at a process that is there much more often than in life."""
     process._patience = 0.3
     process._watch.cancel()
-    process._look(-1)
+    process._look()
 
 
 async def test_a_few_signatures_start_no_process(io_loop, key, clock):
@@ -91,11 +113,10 @@ async def test_a_crowd_gets_a_process_and_everybody_the_right_signature(io_loop,
     """Those who called it up are signed for on threads; those who come later by the process, each its own text."""
     async with open_signatures(key, clock) as signatures:
         assert await sign_all(signatures, TEXTS) == [key.sign(text) for text in TEXTS]
-        process = await with_a_process(signatures)
-        before = process._answers
+        tally = count_answers(await with_a_process(signatures))
 
         assert await sign_all(signatures, TEXTS) == [key.sign(text) for text in TEXTS]
-        assert process._answers == before + len(TEXTS)
+        assert tally.answers == len(TEXTS)
 
 
 async def test_a_process_that_is_killed_loses_no_signature(io_loop, key, clock):
@@ -136,13 +157,17 @@ async def test_a_process_with_nothing_to_do_is_left_alone(io_loop, key, clock):
     async with open_signatures(key, clock) as signatures:
         process = await with_a_process(signatures)
         looks, look = [], process._look
-        process._look = lambda answers: looks.append(look(answers))
+        process._look = lambda: looks.append(look())
         make_impatient(process)
+        await until(lambda: len(looks) == 4)
 
-        await until(lambda: len(looks) == 3)
+        signature = signatures.sign(b"text")  # handed over right before a look, after a long silence
+        waiting = asyncio.ensure_future(signature)
+        await asyncio.sleep(0)
+        process._look()
 
         assert signatures._process is process
-        assert await signatures.sign(b"text") == key.sign(b"text")
+        assert await waiting == key.sign(b"text")
 
 
 async def test_a_caller_who_leaves_does_not_shift_the_others(io_loop, key, clock):
@@ -164,9 +189,10 @@ async def test_what_does_not_fit_is_signed_on_threads(io_loop, key, clock):
     async with open_signatures(key, clock) as signatures:
         process = await with_a_process(signatures)
         texts = [b"x" * (signing_child.TEXT_BYTES_MAX + extra) for extra in (0, 1)]
-        before = process._answers
+        texts.append(b"")
+        tally = count_answers(process)
         assert await sign_all(signatures, texts) == [key.sign(text) for text in texts]
-        assert process._answers == before + 1
+        assert tally.answers == 1
 
         os.kill(process.pid, signal.SIGSTOP)
         large = [texts[0]] * 50
@@ -180,22 +206,34 @@ async def test_what_does_not_fit_is_signed_on_threads(io_loop, key, clock):
 
 
 async def test_without_a_process_everything_is_signed_as_well(io_loop, key, clock, monkeypatch):
-    """It is a matter of speed only."""
+    """It is a matter of speed only, and is tried again a minute later."""
     monkeypatch.setattr(sys, "executable", "/nonexistent/python")
     async with open_signatures(key, clock) as signatures:
         assert await sign_all(signatures, TEXTS) == [key.sign(text) for text in TEXTS]
         assert signatures._process is None
+        assert signatures._next_start == clock.monotonic() + RESTART_SECONDS
 
 
-async def test_the_key_is_handed_over_where_nobody_reads_it(io_loop, key, clock):
-    """Not in the arguments, not in the environment."""
-    der = key.private_key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+async def test_behind_the_end_no_process_is_started(io_loop, key, clock):
+    """Nobody would end it."""
     async with open_signatures(key, clock) as signatures:
-        process = await with_a_process(signatures)
-        for name in ("cmdline", "environ"):
-            shown = Path(f"/proc/{process.pid}/{name}").read_bytes()
-            assert b"PRIVATE" not in shown
-            assert der[40:60] not in shown
+        signatures.close()
+
+        assert await sign_all(signatures, TEXTS) == [key.sign(text) for text in TEXTS]
+        assert signatures._process is None
+
+
+async def test_the_key_is_handed_over_where_nobody_reads_it(io_loop, key, clock, monkeypatch):
+    """Not in the arguments, not in the environment; payd's own secrets are not there either."""
+    monkeypatch.setenv("PAY_API_KEY", "not for everybody")
+    async with open_signatures(key, clock) as signatures:
+        place = Path(f"/proc/{(await with_a_process(signatures)).pid}")
+        python, option, program, number = place.joinpath("cmdline").read_text().split("\0")[:-1]
+        names = {entry.partition("=")[0] for entry in place.joinpath("environ").read_text().split("\0")}
+
+    assert (python, option, program) == (sys.executable, "-P", signing_child.__file__)
+    assert number.isdigit()
+    assert names <= {"", *_ENVIRONMENT}
 
 
 def test_the_process_outlives_signals_to_the_group_and_ends_with_payd(key):
