@@ -20,18 +20,18 @@ def _posting(
     out_refund_no: str | None,
     at: datetime,
 ) -> tuple[LedgerEntry, ...]:
-    return tuple(
-        LedgerEntry(
-            posting_id=f"{kind.value}:{number}",
+    def entry(account: Account, amount_fen: int) -> LedgerEntry:
+        return LedgerEntry(
+            posting_id=f"{kind}:{number}",
             kind=kind,
             account=account,
-            amount_fen=amount,
+            amount_fen=amount_fen,
             out_trade_no=out_trade_no,
             out_refund_no=out_refund_no,
             at=at,
         )
-        for account, amount in ((debit, fen), (credit, -fen))
-    )
+
+    return entry(debit, fen), entry(credit, -fen)
 
 
 def payment_received(order: Order, at: datetime) -> tuple[LedgerEntry, ...]:

@@ -129,7 +129,7 @@ def dispute_transaction(snapshot: OrderSnapshot, evidence: PaymentEvidence, word
 def _told(evidence: PaymentEvidence) -> dict[str, Any]:
     """Say what WeChat said, for the discrepancy and the journal: numbers and words, never the payer."""
     members = ("trade_state", "transaction_id", "mchid", "appid", "currency", "total_fen", "payer_total_fen")
-    return {"source": evidence.source.value} | {
+    return {"source": evidence.source} | {
         member: value for member in members if (value := getattr(evidence, member)) is not None
     }
 
@@ -200,8 +200,8 @@ def _move(snapshot: OrderSnapshot, state: PaymentState, evidence: PaymentEvidenc
         draft.set_payment(next_check_at=next_late_check(now=word.at, ended_at=word.at))
     detail = _told(evidence) if evidence else {"trade_state": "ORDER_NOT_EXIST"}
     number = snapshot.order.out_trade_no
-    draft.line("payment", number, before_payment.value, state.value, detail)
-    draft.line("order", number, before_order.value, after_order.value, {})
+    draft.line("payment", number, before_payment, state, detail)
+    draft.line("order", number, before_order, after_order, {})
     draft.announce(ANNOUNCED[state])
     return draft.finish("applied")
 

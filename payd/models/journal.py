@@ -60,7 +60,7 @@ def line_hash(
     ``at`` counts in whole microseconds since 1970, as it is stored, so that a re-check reads the same bytes.
     """
     members = [
-        out_trade_no, position, subject, subject_id, from_state, to_state, source.value, stamp(at),
+        out_trade_no, position, subject, subject_id, from_state, to_state, source, stamp(at),
         request_id, wechat_request_id, detail, previous_hash,
     ]  # fmt: skip
     return hashlib.sha256(orjson.dumps(members, option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -23,7 +23,7 @@ from payd.models.discrepancy import DiscrepancyKind
 from payd.models.evidence import PaymentEvidence, RefundEvidence, Source
 from payd.models.idempotency import IdempotencyRecord
 from payd.models.notification import NotificationRecord, NotificationResult
-from payd.models.webhook import Announcement, Delivery
+from payd.models.webhook import Announcement, Delivery, WebhookEvent
 from payd.models.wechat import Refused, Unclear
 from payd.plugin.turns import Turns
 from payd.ports import Clock, Storage, WechatPay
@@ -220,9 +220,9 @@ class Settlement:
     def _count(self, decision: Decision, word: Word) -> None:
         metrics, order = self._metrics, decision.snapshot.order
         for subject, state in decision.moves:
-            metrics.transitions.add((subject, state, word.source.value))
+            metrics.transitions.add((subject, state, word.source))
         for announcement in decision.announcements:
-            event = announcement.event.value
+            event = announcement.event
             if event in ("order.paid", "order.late_payment"):
                 metrics.paid_fen.add((order.currency,), order.total_fen)
                 metrics.paid_orders.add()
@@ -244,8 +244,9 @@ class Settlement:
 
     def _with_policy(self, decision: Decision, word: Word) -> Decision:
         """Follow ``late_payment_policy: refund``: the refund is decided in the same commit as the late money."""
-        arrived_late = any(a.event.value == "order.late_payment" for a in decision.announcements)
-        if self._late_payment_policy != "refund" or not arrived_late or decision.change is None:
+        if self._late_payment_policy != "refund" or decision.change is None:
+            return decision
+        if not any(announcement.event is WebhookEvent.ORDER_LATE_PAYMENT for announcement in decision.announcements):
             return decision
         order = decision.snapshot.order
         amount = refundable_fen(order)

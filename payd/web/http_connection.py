@@ -256,7 +256,8 @@ class HttpConnection(asyncio.Protocol):
         if length > (limits.BODY_BYTES_MAX if expects else limits.DRAINED_BYTES_MAX):
             raise _body_too_large()
         self._asks, self._body_length = expects, length
-        self._tell_to_send()
+        if expects:
+            self._tell_to_send()
 
     def on_chunk_header(self) -> None:
         """Begin a chunk, or the trailers behind the last one."""
@@ -330,7 +331,7 @@ class HttpConnection(asyncio.Protocol):
             self._hang_up()
         elif self._waiting:
             self._server.soon(self._turn)
-        else:
+        elif self._asks:
             self._tell_to_send()
 
     def _stays(self, request: Request) -> bool:

@@ -185,8 +185,8 @@ class WechatCallbackController(Handler):
         self._fail(error.status, f"{error.step}: {error.reason}")
 
     def _count(self, result: NotificationResult) -> None:
-        self.told["result"] = result.value
-        self.services.metrics.notifications.add((result.value,))
+        self.told["result"] = result
+        self.services.metrics.notifications.add((result,))
 
     def _fail(self, status: int, message: str) -> None:
         """Answer in WeChat's shape."""

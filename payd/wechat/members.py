@@ -37,7 +37,9 @@ def text(members: Mapping[str, Any], name: str) -> str:
 def optional_text(members: Mapping[str, Any], name: str) -> str | None:
     """Take a text; None when it is absent, null or empty. Raises Malformed."""
     value = members.get(name)
-    return None if value is None or value == "" else text(members, name)
+    if type(value) is str and len(value) <= _TEXT_CHARS_MAX:
+        return value or None
+    return None if value is None else text(members, name)
 
 
 #: The largest whole number the database holds.

@@ -117,7 +117,7 @@ def _read_envelope(body: bytes) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     texts = [envelope.get("id"), envelope.get("event_type")]
     texts += [sealed.get("original_type"), sealed.get("ciphertext"), sealed.get("nonce")]
     associated_data = sealed.get("associated_data")
-    if not all(type(value) is str and value for value in texts) or type(associated_data) not in (str, type(None)):
+    if "" in texts or {*map(type, texts)} != {str} or type(associated_data) not in (str, type(None)):
         raise VerificationError("envelope", "a member of the notification is missing", status=_BAD_REQUEST)
     if sealed.get("algorithm") != RESOURCE_ALGORITHM:
         raise VerificationError("envelope", "the resource is sealed with another algorithm", status=_BAD_REQUEST)
