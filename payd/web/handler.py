@@ -35,7 +35,7 @@ class Handler:
         self.told: dict[str, str | None] = {}  # what is added to the log line: numbers and results
         self.connection = connection
         self._started = begun()
-        self._answered = False  # an answer was begun: there is no second one
+        self.answered = False  # an answer was begun: there is no second one
         self._over = False  # it is written
 
     def start(self) -> None:
@@ -65,9 +65,9 @@ class Handler:
 
     def write(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         """Write the answer, unless there is one already; then count and log it."""
-        if self._answered:
+        if self.answered:
             return
-        self._answered = True
+        self.answered = True
         head = common_headers()
         head.update(headers)
         head["X-Request-Id"] = self.request_id

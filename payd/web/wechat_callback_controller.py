@@ -61,19 +61,25 @@ class WechatCallbackController(Handler):
         self._fail(500, "internal_error")
 
     async def wechat_notify(self) -> None:
-        """Verify, apply, and answer within the deadline."""
+        """Verify, apply, and answer, within the deadline; a commit under way then is not cut off, it may land."""
+        if len(self.request.body) > limits.BODY_BYTES_MAX:
+            self._fail(413, "body_too_large")
+            return
         steps: list[Step] = []
+        deadline = asyncio.get_running_loop().call_later(limits.NOTIFY_DEADLINE_SECONDS, self._send_again)
         try:
-            if len(self.request.body) > limits.BODY_BYTES_MAX:
-                self._fail(413, "body_too_large")
-                return
-            async with asyncio.timeout(limits.NOTIFY_DEADLINE_SECONDS):
-                await self._receive(steps)
+            await self._receive(steps)
         except VerificationError as error:
             await self._reject(error, steps)
-        except (StorageError, TimeoutError):
-            self._count(NotificationResult.STORAGE_UNAVAILABLE)
-            self._fail(503, "storage unavailable, send again")
+        except StorageError:
+            self._send_again()
+        finally:
+            deadline.cancel()
+
+    def _send_again(self) -> None:
+        """Tell WeChat to: the database cannot say, or not in time, that it has the callback."""
+        self._count(NotificationResult.STORAGE_UNAVAILABLE)
+        self._fail(503, "storage unavailable, send again")
 
     async def _receive(self, steps: list[Step]) -> None:
         opened = await self.services.wechat.open_notification(self.request.headers, self.request.body, steps)
@@ -185,6 +191,14 @@ class WechatCallbackController(Handler):
         self._fail(error.status, f"{error.step}: {error.reason}")
 
     def _count(self, result: NotificationResult) -> None:
+        if self.answered:  # the deadline was quicker; WeChat sends it again and hears that it is done
+            log.warning(
+                "callback_concluded_late",
+                result=result,
+                request_id=self.request_id,
+                out_trade_no=self.told.get("out_trade_no"),
+            )
+            return
         self.told["result"] = result
         self.services.metrics.notifications.add((result,))
 

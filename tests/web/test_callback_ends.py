@@ -61,7 +61,11 @@ class Clock:
 
 
 async def end_of(
-    *, opens: BaseException | None = None, commits: BaseException | None = None, connection: Connection | None = None
+    *,
+    opens: BaseException | None = None,
+    commits: BaseException | None = None,
+    waits: asyncio.Event | None = None,
+    connection: Connection | None = None,
 ) -> tuple[Connection, Metrics, InFlight]:
     """Send one callback that WeChat signed (about another product: it is only kept), with failures behind it."""
 
@@ -73,6 +77,8 @@ async def end_of(
         )
 
     async def commit(change: Any) -> None:
+        if waits:
+            await waits.wait()
         if commits:
             raise commits
 
@@ -144,6 +150,30 @@ async def test_a_callback_that_cannot_be_answered_is_hung_up_on(failures: dict[s
     assert connection.statuses == []
     assert (connection.finished, connection.aborted, in_flight.count) == (0, 1, 0)
     assert events[-1] == "hung_up"
+
+
+async def test_at_the_deadline_wechat_is_told_to_send_again_and_the_commit_goes_on(monkeypatch: Any) -> None:
+    """One answer, one count; what lands later is said in the log and to nobody else."""
+    monkeypatch.setattr("payd.limits.NOTIFY_DEADLINE_SECONDS", 0.01)
+    late: list[tuple[str, Any]] = []
+    monkeypatch.setattr(
+        "payd.web.wechat_callback_controller.log",
+        SimpleNamespace(warning=lambda event, **members: late.append((event, members["result"]))),
+    )
+    disk = asyncio.Event()
+    connection = Connection()
+    ending = asyncio.ensure_future(end_of(waits=disk, connection=connection))
+    async with asyncio.timeout(5):
+        while not connection.statuses:  # noqa: ASYNC110 - the connection tells nobody
+            await asyncio.sleep(0)
+    disk.set()
+
+    _, metrics, in_flight = await ending
+
+    assert connection.statuses == metrics.answers == [503]
+    assert metrics.verdicts == ["storage_unavailable"]
+    assert late == [("callback_concluded_late", "event_unknown")]
+    assert (connection.finished, connection.aborted, in_flight.count) == (1, 0, 0)
 
 
 async def test_trouble_behind_the_answer_makes_no_second_one(monkeypatch: Any) -> None:
