@@ -33,6 +33,7 @@ UPGRADE: Final = frozenset({b"upgrade", b"http2-settings"})
 NO_BODY: Final = frozenset({204, 304})
 #: What a Host may hold (RFC 9110, 7.2), but for the comma.
 HOST: Final = re.compile(r"(?:[\w.~!$&'()*+;=:\[\]-]|%[0-9A-Fa-f]{2})*", re.ASCII)
+AUTHORITY: Final = re.compile(r"https?://[^/?#]*", re.ASCII | re.IGNORECASE)
 PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 
 
@@ -418,9 +419,11 @@ def _headers(fields: list[tuple[bytes, bytes]]) -> Headers:
 
 def _without_authority(target: str) -> str:
     """Take the path and query of a target in absolute form, which every server must understand (RFC 9112, 3.2.2)."""
-    if target.startswith(("http://", "https://")):
-        return "/" + target.split("/", 3)[3] if target.count("/") > 2 else "/"
-    return target
+    match = AUTHORITY.match(target)
+    if match is None:
+        return target
+    rest = target[match.end() :]
+    return rest if rest.startswith("/") else "/" + rest
 
 
 def _refusal(reason: str) -> RequestError:

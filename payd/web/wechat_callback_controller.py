@@ -70,6 +70,7 @@ class WechatCallbackController(Handler):
         try:
             await self._receive(steps)
         except VerificationError as error:
+            deadline.cancel()  # the verdict stands: it is told even when its row takes a second
             await self._reject(error, steps)
         except StorageError:
             self._send_again()
@@ -78,8 +79,9 @@ class WechatCallbackController(Handler):
 
     def _send_again(self) -> None:
         """Tell WeChat to: the database cannot say, or not in time, that it has the callback."""
-        self._count(NotificationResult.STORAGE_UNAVAILABLE)
-        self._fail(503, "storage unavailable, send again")
+        if not self.answered:
+            self._count(NotificationResult.STORAGE_UNAVAILABLE)
+            self._fail(503, "storage unavailable, send again")
 
     async def _receive(self, steps: list[Step]) -> None:
         opened = await self.services.wechat.open_notification(self.request.headers, self.request.body, steps)

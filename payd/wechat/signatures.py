@@ -38,7 +38,10 @@ PATIENCE_SECONDS: Final = 2.0
 START_SECONDS: Final = 30.0
 
 #: What the process is given of the environment: how Python finds itself and its libraries. None of payd's secrets.
-_ENVIRONMENT: Final = ("PATH", "LANG", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHOME")
+_ENVIRONMENT: Final = (
+    "PATH", "LANG", "HOME", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "OPENSSL_CONF",
+    "OPENSSL_MODULES",
+)  # fmt: skip
 
 _SIGNATURE_BYTES_MAX: Final = 1024
 
@@ -113,6 +116,8 @@ class SigningProcess:
             undo.callback(self._wire.close)
             with child_end:
                 self._child = _start_child(child_end)
+            undo.callback(self._child.wait)
+            undo.callback(self._child.kill)  # done before the wait
             # Over the socket: what is in arguments, environment or files can be read by others.
             self._wire.send(key.private_key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()))
             self._wire.setblocking(False)
@@ -176,7 +181,7 @@ class SigningProcess:
 
     def _end(self, reason: str) -> None:
         self.close()
-        self._on_end(f"{reason}; exit {self._child.returncode}")
+        self._on_end(reason)
 
     def close(self) -> None:
         """End it, and tell those who wait."""

@@ -176,6 +176,17 @@ async def test_at_the_deadline_wechat_is_told_to_send_again_and_the_commit_goes_
     assert (connection.finished, connection.aborted, in_flight.count) == (1, 0, 0)
 
 
+async def test_a_verdict_is_told_though_its_row_is_late(monkeypatch: Any) -> None:
+    """A forgery stays one when the disk stands still: not a trouble of the database, and counted once."""
+    monkeypatch.setattr("payd.limits.NOTIFY_DEADLINE_SECONDS", 0.01)
+
+    connection, metrics, in_flight = await end_of(opens=FORGED, waits=asyncio.Event())
+
+    assert connection.statuses == metrics.answers == [401]
+    assert metrics.verdicts == ["signature_invalid"]
+    assert (connection.finished, connection.aborted, in_flight.count) == (1, 0, 0)
+
+
 async def test_trouble_behind_the_answer_makes_no_second_one(monkeypatch: Any) -> None:
     """What comes after 204 is in its client's hands belongs to its next request."""
 

@@ -364,7 +364,8 @@ async def test_connection_close_closes() -> None:
 @pytest.mark.parametrize(
     ("target", "path"),
     [
-        ("http://x/echo", "/echo"), ("https://x:8443/echo?a=//b", "/echo?a=//b"), ("http://x/", "/"), ("http://x", "/"),
+        ("http://x/echo", "/echo"), ("HTTP://x/echo", "/echo"), ("http://x?u=/pay/create", "/?u=/pay/create"),
+        ("https://x:8443/echo?a=//b", "/echo?a=//b"), ("http://x/", "/"), ("http://x", "/"),
         ("/echo?u=http://x/y", "/echo?u=http://x/y"), ("//x/echo", "//x/echo"),
     ],
 )  # fmt: skip
