@@ -309,7 +309,7 @@ class Bench:
         time.sleep(0.5)  # the old worker ends its requests; there are none
 
     def notify(self, bare_per_second: float) -> dict[str, float]:
-        """Load notify with a first notification for each order that is not paid yet."""
+        """Load notify with first notifications for the orders of this round, as many as the time allows."""
         seconds = max(1, int(self._created / (NOTIFY_AT_MOST * bare_per_second)))
         numbers = open_orders(self.folder / "payd.db")[: int(self._created)]
         self.say(f"notify: signing a notification for each of the {len(numbers)} orders ...")

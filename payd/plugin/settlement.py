@@ -223,10 +223,10 @@ class Settlement:
             metrics.transitions.add((subject, state, word.source))
         for announcement in decision.announcements:
             event = announcement.event
-            if event in ("order.paid", "order.late_payment"):
+            if event in (WebhookEvent.ORDER_PAID, WebhookEvent.ORDER_LATE_PAYMENT):
                 metrics.paid_fen.add((order.currency,), order.total_fen)
                 metrics.paid_orders.add()
-            elif event == "refund.succeeded" and announcement.out_refund_no:
+            elif event is WebhookEvent.REFUND_SUCCEEDED and announcement.out_refund_no:
                 refund = decision.snapshot.refund(announcement.out_refund_no)
                 metrics.refunded_fen.add((order.currency,), refund.refund_fen if refund else 0)
         if word.source is Source.NOTIFICATION:

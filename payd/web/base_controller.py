@@ -10,14 +10,13 @@ import orjson
 from payd import limits
 from payd.errors import RequestError, StorageError
 from payd.web.answered import log
-from payd.web.handler import Handler
+from payd.web.handler import JSON, Handler
 from payd.web.http_connection import HttpConnection, Request
 from payd.web.problems import language_of, problem_document
 from payd.web.queries import no_query
 from payd.web.routes import PUBLIC, Route
 from payd.web.services import Services
 
-JSON: Final = "application/json; charset=utf-8"
 NO_HEADERS: Final[Mapping[str, str]] = {}
 
 #: Answers served while draining: they tell about the daemon. (WeChat's callbacks are served, too, elsewhere.)

@@ -7,11 +7,14 @@ connection.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from payd.web.answered import answered, begun, common_headers, log, request_id_of, where_of
 from payd.web.http_connection import HttpConnection, Request
 from payd.web.routes import Route
 from payd.web.services import Services
+
+JSON: Final = "application/json; charset=utf-8"
 
 
 class Handler:

@@ -15,7 +15,7 @@ from payd.plugin.idempotency import KeyedCall, KeyedRequest
 from payd.plugin.pay_plugin import CREATED, REFUSED, UNKNOWN, Answer
 from payd.ports import Position
 from payd.web import queries, views
-from payd.web.base_controller import JSON, BaseController
+from payd.web.base_controller import BaseController
 from payd.web.bodies import (
     CloseBody,
     CreateBody,
@@ -25,6 +25,7 @@ from payd.web.bodies import (
     parse_body,
     refund_command,
 )
+from payd.web.handler import JSON
 from payd.web.idempotency_key import read_idempotency_key
 from payd.web.problems import CONTENT_TYPE as PROBLEM
 from payd.web.problems import language_of, problem_document

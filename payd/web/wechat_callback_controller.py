@@ -25,9 +25,7 @@ from payd.models.notification import NotificationRecord, NotificationResult, Ope
 from payd.models.states import PaymentEvent
 from payd.plugin.settlement import Receipt
 from payd.web.answered import log
-from payd.web.handler import Handler
-
-JSON: Final = {"Content-Type": "application/json; charset=utf-8"}
+from payd.web.handler import JSON, Handler
 
 #: (original_type, event_type) that payd acts upon.
 PAYMENT_EVENTS: Final = frozenset({("transaction", "TRANSACTION.SUCCESS")})
@@ -206,7 +204,7 @@ class WechatCallbackController(Handler):
 
     def _fail(self, status: int, message: str) -> None:
         """Answer in WeChat's shape."""
-        self.write(status, JSON, orjson.dumps({"code": "FAIL", "message": message[:256]}))
+        self.write(status, {"Content-Type": JSON}, orjson.dumps({"code": "FAIL", "message": message[:256]}))
 
 
 #: What a payment notification must say before it is compared with the books (contract 1.9).

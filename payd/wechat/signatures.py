@@ -36,6 +36,8 @@ RESTART_SECONDS: Final = 60.0
 PATIENCE_SECONDS: Final = 2.0
 #: The same for the process to be there.
 START_SECONDS: Final = 30.0
+#: How often it is looked whether somebody waits in vain.
+LOOK_SECONDS: Final = 1.0
 
 #: What the process is given of the environment: how Python finds itself and its libraries. None of payd's secrets.
 _ENVIRONMENT: Final = (
@@ -123,7 +125,7 @@ class SigningProcess:
             self._wire.setblocking(False)
             undo.pop_all()
         self._loop.add_reader(self._wire, self._read)
-        self._watch = self._loop.call_later(1, self._look)
+        self._watch = self._loop.call_later(LOOK_SECONDS, self._look)
 
     @property
     def pid(self) -> int:
@@ -167,7 +169,7 @@ class SigningProcess:
 
     def _look(self) -> None:
         """Look now and then whether it answers while somebody waits."""
-        self._watch = self._loop.call_later(min(1, self._patience / 2), self._look)
+        self._watch = self._loop.call_later(min(LOOK_SECONDS, self._patience / 2), self._look)
         if self._is_stuck():
             self._read()  # the loop itself may have stood still: what came meanwhile counts
             if self._is_stuck() and not self._watch.cancelled():

@@ -48,3 +48,27 @@ def test_a_first_demo_is_not_in_its_own_way(demo):
     demo.require_free_books()
 
     WriterLock(demo.HOME / "payd.db").release()
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"pay": {}}', '{"pay": {"api_keys": []}}', '{"pay": null}'])
+def test_a_config_that_no_demo_wrote_is_told_and_left_alone(demo, content):
+    """Which file, and what to do; never a traceback. The folder is nobody else's: it holds a key and the books."""
+    demo.require_free_books()
+    config = demo.HOME / "config.json"
+    config.write_text(content)
+
+    with pytest.raises(click.ClickException, match=r"config\.json is not as an earlier demo wrote it") as refused:
+        demo.write_config()
+
+    assert "Remove it" in refused.value.format_message()
+    assert config.read_text() == content
+    assert demo.HOME.stat().st_mode & 0o077 == 0
+
+
+def test_the_key_of_an_earlier_demo_is_kept(demo):
+    """Commands that were copied from it still work."""
+    demo.require_free_books()
+
+    first, second = demo.write_config(), demo.write_config()
+
+    assert first["pay"]["api_keys"] == second["pay"]["api_keys"]

@@ -8,7 +8,7 @@ import re
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import ip_address
@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvloop
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -24,7 +23,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tornado.ioloop import IOLoop
 from tornado.testing import bind_unused_port
 
 from payd import limits
@@ -32,12 +30,11 @@ from payd.errors import RequestError
 from payd.http_headers import Headers
 from payd.web.http_connection import HttpConnection, Refusal, Request
 from payd.web.http_server import HttpServer
+from tests.loops import LOOPS, PATIENCE_SECONDS, current_loop, until
 
-PATIENCE_SECONDS = 10  # for what comes at once, on a slow machine
 HOST = b"Host: x\r\n"
 SECOND = b"GET /echo?second HTTP/1.1\r\n" + HOST + b"\r\n"
 LARGE_BYTES = 8_000_000  # more than the kernel takes off our hands on loopback
-LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}  # payd runs on either
 
 
 # -- a small house with a door ------------------------------------------------------------------------------------
@@ -79,11 +76,8 @@ class Door:
         self.seen.append(Seen(uri, request.body, request.headers, connection.peer.protocol))
         if request.path == "/wait":
             await self.gate.wait()
-        status, headers, body = (
-            200,
-            [("Content-Type", "text/plain")],
-            f"{request.method} {uri} ".encode() + request.body,
-        )
+        status, headers = 200, [("Content-Type", "text/plain")]
+        body = f"{request.method} {uri} ".encode() + request.body
         if request.path == "/large":
             body = b"x" * LARGE_BYTES
         elif request.path == "/empty":
@@ -204,13 +198,6 @@ class House:
         self.server._sweep()
 
 
-async def until(look: Callable[[], Any]) -> None:
-    """Turn the loop until there is something to see."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while not look():  # noqa: ASYNC110 - what is looked at tells nobody
-            await asyncio.sleep(0)
-
-
 @contextlib.asynccontextmanager
 async def open_house(tls: ssl.SSLContext | None = None) -> AsyncIterator[House]:
     problems: list[Any] = []
@@ -232,11 +219,8 @@ async def open_house(tls: ssl.SSLContext | None = None) -> AsyncIterator[House]:
 @pytest.fixture(autouse=True, params=LOOPS)
 def io_loop(request: pytest.FixtureRequest) -> Any:
     """The loop of asyncio itself and uvloop: they differ in how a connection ends."""
-    loop = IOLoop(asyncio_loop=LOOPS[request.param]())
-    loop.make_current()
-    yield loop
-    loop.clear_current()
-    loop.close(all_fds=True)
+    with current_loop(request.param) as loop:
+        yield loop
 
 
 def get(path: str, *headers: str, version: str = "1.1") -> bytes:

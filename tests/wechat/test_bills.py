@@ -1,5 +1,6 @@
 """Bill files: unpacked, checked against the announced SHA-1, there as a whole or not at all."""
 
+import asyncio
 import gzip
 import hashlib
 
@@ -175,3 +176,25 @@ async def test_an_offer_elsewhere_is_unclear_and_nothing_is_sent(client, gateway
 
     assert (Unclear, "malformed", []) == (type(heard), heard.reason, gateway.requests)
     assert not (tmp_path / "b").exists()
+
+
+async def test_pieces_that_come_when_nobody_waits_any_more_run_into_nothing(client, offer, tmp_path, monkeypatch):
+    """Whoever stops waiting does not stop curl: it still hands over pieces, for a file that is closed and gone."""
+    asked, late = asyncio.Event(), []
+
+    async def download(url, *, headers, write, seconds):
+        late.append(write)
+        asked.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(client._transport, "download", download)
+    waiting = asyncio.ensure_future(client.download_bill(offer(), tmp_path / "bills" / "2026-11-23.csv"))
+    await asked.wait()
+    late[0](b"a piece in time")
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+    late[0](b"a piece too late")
+
+    assert files_in(tmp_path / "bills") == []

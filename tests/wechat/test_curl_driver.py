@@ -7,14 +7,11 @@ import contextlib
 from dataclasses import dataclass, field
 
 import pytest
-import uvloop
 
 from payd.wechat import curl_driver
 from payd.wechat.curl_driver import CurlDriver
 from payd.wechat.http_answer import TransportFailure
-
-LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}  # payd runs on either
-PATIENCE_SECONDS = 20
+from tests.loops import LOOPS, PATIENCE_SECONDS
 
 
 @dataclass

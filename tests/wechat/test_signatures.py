@@ -15,27 +15,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvloop
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from tornado.ioloop import IOLoop
 
 from payd.wechat import signing_child
 from payd.wechat.keyring import MerchantKey
 from payd.wechat.signatures import _ENVIRONMENT, CROWD, RESTART_SECONDS, Signatures, _start_child
+from tests.loops import LOOPS, PATIENCE_SECONDS, current_loop, until
 
-PATIENCE_SECONDS = 20  # for what comes at once, on a slow machine
-LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}  # payd runs on either
 TEXTS = [f"POST\n/v3/pay/transactions/native\n1\n{n}\n{{}}\n".encode() for n in range(40)]
 
 
 @pytest.fixture(params=LOOPS)
 def io_loop(request: pytest.FixtureRequest) -> Any:
     """Each loop in turn."""
-    loop = IOLoop(asyncio_loop=LOOPS[request.param]())
-    loop.make_current()
-    yield loop
-    loop.clear_current()
-    loop.close(all_fds=True)
+    with current_loop(request.param) as loop:
+        yield loop
 
 
 @pytest.fixture
@@ -51,12 +45,6 @@ async def open_signatures(key: MerchantKey, clock: Any) -> AsyncIterator[Signatu
             yield signatures
         finally:
             signatures.close()
-
-
-async def until(look: Any) -> None:
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while not look():  # noqa: ASYNC110 - what is looked at tells nobody
-            await asyncio.sleep(0)
 
 
 async def sign_all(signatures: Signatures, texts: list[bytes]) -> list[bytes]:
